@@ -1,0 +1,59 @@
+"""What the evolution needs of a search space, and the paper's space in these terms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Protocol
+
+from nni_evanet.architecture import Architecture
+from nni_evanet.strategies.mutations import OPERATORS, Operator, mutate
+
+
+class Space(Protocol):
+    """A set of architectures to evolve; `Any` stands for the space's own architecture type."""
+
+    def random(self, rng: Random) -> Any:
+        """Draw an architecture."""
+
+    def mutate(self, architecture: Any, rng: Random) -> tuple[str, Any]:
+        """Apply one mutation: its name and a child of another fingerprint."""
+
+    def fingerprint(self, architecture: Any) -> str:
+        """One string for all architectures that compute the same function."""
+
+    def dump(self, architecture: Any) -> Any:
+        """The architecture as a JSON value."""
+
+    def load(self, data: Any) -> Any:
+        """The architecture that a JSON value stands for."""
+
+
+class ArchitectureSpace:
+    """The paper's search space of one meta-architecture.
+
+    Args:
+        meta: the meta-architecture's name.
+        operators: the mutation operators to draw from.
+    """
+
+    def __init__(self, meta: str, operators: Sequence[Operator] = OPERATORS) -> None:
+        Architecture.random(meta, Random(0))  # an unknown name fails here, not at the first ask
+        self.meta = meta
+        self.operators = operators
+
+    def random(self, rng: Random) -> Architecture:
+        return Architecture.random(self.meta, rng)
+
+    def mutate(self, architecture: Architecture, rng: Random) -> tuple[str, Architecture]:
+        return mutate(architecture, rng, self.operators)
+
+    def fingerprint(self, architecture: Architecture) -> str:
+        return architecture.fingerprint
+
+    def dump(self, architecture: Architecture) -> Any:
+        return json.loads(architecture.to_json())
+
+    def load(self, data: Any) -> Architecture:
+        return Architecture.from_json(data)
