@@ -14,6 +14,8 @@ from functools import cached_property
 from random import Random
 from typing import Any, NamedTuple
 
+from nni_evanet.errors import InputError
+
 OPS = ("conv3d", "conv2plus1d", "itgm")
 TIMES = (1, 3, 5, 7, 9, 11)
 STREAM_TYPES = ("conv1x1x1", "conv", "conv_conv", "pool")
@@ -22,7 +24,7 @@ STREAM_COUNTS = (1, 2, 3, 4, 5, 6)
 MODULE_COUNT = {"resnet": 4}
 
 
-class ArchitectureError(ValueError):
+class ArchitectureError(InputError):
     """Data that is no architecture; the message names the place and what is allowed there."""
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nni_evanet.compat import logger
+from nni_evanet.errors import InputError
+
 FILE_NAME = "evaluations.jsonl"
 
-_logger = logging.getLogger(__name__)
 
-
-class JournalError(ValueError):
+class JournalError(InputError):
     """A journal that cannot be read; the message names the file and the line."""
 
 
@@ -37,22 +37,28 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
+    def repair(self) -> None:
+        """Remove a last line that a crash cut short; its result was never acknowledged.
+
+        For the one process that writes: a reader could take a line being written for a torn one.
+        """
+        if not self.path.exists():
+            return
+        complete, newline, torn = self.path.read_bytes().rpartition(b"\n")
+        if torn:
+            logger.warning("%s: removed an incomplete last line", self.path)
+            os.truncate(self.path, len(complete + newline))
+
     def read(self) -> list[dict[str, Any]]:
-        """Every result in the order of writing.
+        """Every complete result in the order of writing.
 
         Raises:
-            JournalError: a line is not a result. A last line that was cut short by a crash is
-                removed instead: its result was never acknowledged.
+            JournalError: a line is not a result.
         """
         if not self.path.exists():
             return []
-        text = self.path.read_text(encoding="utf-8")
-        complete, newline, torn = text.rpartition("\n")
-        if torn:
-            _logger.warning("%s: removed an incomplete last line", self.path)
-            with self.path.open("r+b") as file:
-                file.truncate(len((complete + newline).encode()))
-        return [self._parse(n, line) for n, line in enumerate(complete.splitlines(), 1)]
+        complete, _, _ = self.path.read_text(encoding="utf-8").rpartition("\n")
+        return [self._parse(n, line) for n, line in enumerate(complete.split("\n"), 1) if line]
 
     def _parse(self, number: int, line: str) -> dict[str, Any]:
         try:

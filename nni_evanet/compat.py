@@ -1,0 +1,109 @@
+"""Every workaround for a defect of NNI 3.0 or pytorchvideo 0.1.5, each with the defect it is for.
+
+Neither project takes fixes any more. Nothing here is needed for any other reason.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+from nni_evanet.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# NNI writes what is logged under "nni" to the experiment's log/dispatcher.log, and nothing else.
+logger = logging.getLogger("nni.evanet")
+
+
+def ends_experiment_on_error(method: Callable[P, R]) -> Callable[P, R]:
+    """Let an error in a tuner's method end the experiment.
+
+    Defect: the dispatcher swallows an exception of a tuner and leaves the experiment RUNNING for
+    ever. When its process ends, the manager turns the experiment's status to ERROR.
+    """
+    import nni
+
+    @functools.wraps(method)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except nni.NoMoreTrialError:
+            raise
+        except Exception as error:
+            _end_process(error)
+
+    return guarded
+
+
+def _end_process(error: Exception) -> NoReturn:
+    logger.critical("the tuner ends the experiment: %s", error, exc_info=error)
+    logging.shutdown()
+    # sys.exit would end only the dispatcher's thread that called the tuner.
+    os._exit(1)
+
+
+def receive_parameters(patience_s: float = 20.0) -> dict[str, Any]:
+    """What this trial has to evaluate.
+
+    Defect (microsoft/nni#5726, #5689): with two or more trials at a time the manager hands out
+    parameters in the order in which trials ask, so that a trial may be given another's. Its own
+    are in the manager's record of the trial, which is also what the web page shows; NNI's module
+    is told them, since it puts their number into every report.
+
+    Raises:
+        RuntimeError: the manager's record could not be read for `patience_s` seconds.
+    """
+    import nni
+    import nni.trial
+
+    handed_out = nni.get_next_parameter()
+    url = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "")
+    if os.environ.get("NNI_PLATFORM") != "local":
+        logger.warning("not a local trial: cannot check that the parameters are this trial's own")
+        return handed_out
+    record = _own_record(urlsplit(url).netloc, os.environ["NNI_TRIAL_JOB_ID"], patience_s)
+    nni.trial._params = record
+    return record["parameters"]
+
+
+def _own_record(netloc: str, trial_id: str, patience_s: float) -> Any:
+    url = f"http://{netloc}/api/v1/nni/trial-jobs/{trial_id}"
+    # A proxy in the environment is not for the manager, which is on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            with opener.open(url, timeout=patience_s) as response:
+                return json.loads(json.load(response)["hyperParameters"][0])
+        except (urllib.error.URLError, OSError, KeyError, IndexError, ValueError) as error:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"cannot read this trial's parameters: {url}: {error}") from None
+            time.sleep(0.5)
+
+
+def experiment_folder(experiment_id: str) -> Path:
+    """Where an experiment of this user keeps its files.
+
+    Defect: NNI has no public call for it; `nnictl`'s own register of experiments knows it.
+
+    Raises:
+        InputError: no such experiment.
+    """
+    from nni.tools.nnictl.config_utils import Experiments
+
+    known = Experiments().get_all_experiments()
+    if experiment_id not in known:
+        names = ", ".join(known) or "there is none"
+        raise InputError(f"experiment {experiment_id}: not known to nnictl here; known: {names}")
+    return Path(known[experiment_id]["logDir"], experiment_id)
