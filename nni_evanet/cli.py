@@ -10,7 +10,7 @@ import click
 
 from nni_evanet import __version__
 from nni_evanet.architecture import MODULE_COUNT
-from nni_evanet.errors import InputError
+from nni_evanet.errors import Diverged, InputError
 
 META = click.Choice(list(MODULE_COUNT))
 POSITIVE = click.IntRange(min=1)
@@ -30,6 +30,9 @@ class OneLineErrors(click.Group):
             message = " ".join(text.split())
             click.echo(f"nni-evanet {context.invoked_subcommand}: {message}", err=True)
             context.exit(2)
+        except Diverged as error:
+            click.echo(f"nni-evanet {context.invoked_subcommand}: diverged: {error}", err=True)
+            context.exit(1)
 
 
 @click.group(cls=OneLineErrors)
@@ -57,9 +60,9 @@ def make_dataset(name: str, out: Path, clips_per_class: int, seed: int) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: stdout.")
 def export_space(meta: str, out: Path | None) -> None:
     """Print a meta-architecture as an NNI search-space file."""
-    from nni_evanet.search_spaces import render_json_space
+    from nni_evanet.search_spaces import json_space_text
 
-    text = render_json_space(meta)
+    text = json_space_text(meta)
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class Diverged(RuntimeError):
+    """Training left the finite numbers: the evaluation failed, and has no score."""

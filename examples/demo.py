@@ -1,0 +1,112 @@
+"""A search from nothing to its best architectures: what `make demo` runs.
+
+Makes the moving-digits clips, starts NNI's manager with examples/moving_digits.yml, watches the
+search, checks that NNI's records and the trials' reports speak of the same architectures, prints
+the best three and stops the manager.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from nni_evanet.architecture import Architecture
+from nni_evanet.errors import InputError
+from nni_evanet.report.top import read_evaluations
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "examples/moving_digits.yml"
+OUT = ROOT / "demo"
+CLIPS_PER_CLASS = 40
+
+
+def main() -> None:
+    """The demo, from top to bottom."""
+    clips = ("--clips-per-class", CLIPS_PER_CLASS)
+    run("nni-evanet", "make-dataset", "moving-digits", OUT / "moving_digits", *clips)
+
+    port = free_port()
+    run("nnictl", "create", "--config", CONFIG, "--port", port)
+    experiment = ask_manager(port, "experiment")["id"]
+    print(f"\nExperiment {experiment}: watch it at http://127.0.0.1:{port}\n")
+    try:
+        watch(experiment, port)
+        check_records(ask_manager(port, "trial-jobs"))
+        run("nni-evanet", "top", experiment, "-k", 3, "--out", OUT)
+    finally:
+        run("nnictl", "stop", experiment)
+    print(f"\nSee the trials again in NNI's web page: nnictl view {experiment}")
+
+
+def watch(experiment: str, port: int) -> None:
+    """Show the progress until all trials have ended."""
+    columns = (
+        TextColumn("searching"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("best validation accuracy {task.fields[best]:.3f}"),
+    )
+    trials = yaml.safe_load(CONFIG.read_text())["maxTrialNumber"]
+    with Progress(*columns) as progress:
+        task = progress.add_task("", total=trials, best=0.0)
+        while (status := ask_manager(port, "check-status")["status"]) not in ("DONE", "ERROR"):
+            evaluations = evaluations_so_far(experiment)
+            best = max((e["fitness"] or 0.0 for e in evaluations), default=0.0)
+            progress.update(task, completed=len(evaluations), best=best)
+            time.sleep(2)
+        progress.update(task, completed=len(evaluations_so_far(experiment)))
+    if status == "ERROR":
+        sys.exit("the experiment ended in ERROR; its log/dispatcher.log says why")
+
+
+def check_records(trials: list[dict[str, Any]]) -> None:
+    """Every trial must have evaluated the parameters that the manager's record of it shows."""
+    reported = 0
+    for trial in trials:
+        if not trial.get("finalMetricData"):
+            continue
+        parameters = json.loads(trial["hyperParameters"][0])["parameters"]
+        metric = json.loads(json.loads(trial["finalMetricData"][0]["data"]))
+        if metric["fingerprint"] != Architecture.from_sample(parameters).fingerprint:
+            sys.exit(f"trial {trial['trialJobId']} evaluated something else than its record says")
+        reported += 1
+    print(f"{reported} trials reported the fingerprint of the manager's record of them\n")
+
+
+def evaluations_so_far(experiment: str) -> list[dict[str, Any]]:
+    """The experiment's journal, empty before the first evaluation."""
+    try:
+        return read_evaluations(experiment)
+    except InputError:
+        return []
+
+
+def ask_manager(port: int, what: str) -> Any:
+    """A value of the manager's REST interface."""
+    response = requests.get(f"http://127.0.0.1:{port}/api/v1/nni/{what}", timeout=30)
+    response.raise_for_status()
+    return response.json()
+
+
+def run(command: str, *arguments: object) -> None:
+    """Run a command of this environment; end the demo where it fails."""
+    subprocess.run([Path(sys.executable).with_name(command), *map(str, arguments)], check=True)
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
