@@ -6,6 +6,7 @@ the best three and stops the manager.
 """
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -40,9 +41,11 @@ def main() -> None:
         watch(experiment, port)
         check_records(ask_manager(port, "trial-jobs"))
         run("nni-evanet", "top", experiment, "-k", 3, "--out", OUT)
+        run("python", ROOT / "examples/plot_progress.py", experiment, OUT / "progress.png")
     finally:
         run("nnictl", "stop", experiment)
-    print(f"\nSee the trials again in NNI's web page: nnictl view {experiment}")
+    print(f"\nThe search, drawn: {OUT / 'progress.png'}")
+    print(f"See the trials again in NNI's web page: nnictl view {experiment}")
 
 
 def watch(experiment: str, port: int) -> None:
@@ -98,7 +101,13 @@ def ask_manager(port: int, what: str) -> Any:
 
 def run(command: str, *arguments: object) -> None:
     """Run a command of this environment; end the demo where it fails."""
-    subprocess.run([Path(sys.executable).with_name(command), *map(str, arguments)], check=True)
+    # The trials that NNI starts look for nni-evanet on the path.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(
+        [Path(sys.executable).with_name(command), *map(str, arguments)],
+        env=os.environ | {"PATH": path},
+        check=True,
+    )
 
 
 def free_port() -> int:
