@@ -92,6 +92,32 @@ def _own_record(netloc: str, trial_id: str, patience_s: float) -> Any:
             time.sleep(0.5)
 
 
+def tolerate_import_data() -> None:
+    """Keep a resumed NAS experiment alive.
+
+    Defect: when an experiment is resumed, the manager sends commands that `nni.nas` does not know:
+    the finished trials (ImportData) and the interrupted ones (AddCustomizedTrialJob). They raise
+    "Unknown command type" in its listener thread, which ends, and the experiment waits for ever.
+    The second command also comes when somebody adds a trial in the web page. They are skipped: a
+    strategy restores itself from its own state.
+    """
+    from nni.runtime.tuner_command_channel.channel import TunerCommandChannel
+    from nni.runtime.tuner_command_channel.command_type import CommandType
+
+    receive = TunerCommandChannel._receive
+    if getattr(receive, "skips_unknown", False):
+        return
+
+    def receive_known(self: TunerCommandChannel) -> Any:
+        while True:
+            command, data = receive(self)
+            if command not in (CommandType.ImportData, CommandType.AddCustomizedTrialJob):
+                return command, data
+
+    setattr(receive_known, "skips_unknown", True)  # noqa: B010 (mypy: functions have no such field)
+    TunerCommandChannel._receive = receive_known  # type: ignore[method-assign]
+
+
 def experiment_folder(experiment_id: str) -> Path:
     """Where an experiment of this user keeps its files.
 

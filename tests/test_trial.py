@@ -103,12 +103,12 @@ def test_divergence_is_a_failure_and_no_score(clips, architecture):
     assert "diverged: the" in result.stderr and "default" not in result.stdout
 
 
-def test_training_learns(clips, architecture):
-    report = final_report(
-        train(clips, architecture, "--iterations", "40", "--batch-size", "16", "--seed", "2")
-    )
-    untrained = final_report(train(clips, architecture, "--iterations", "1"))
-    assert report["loss"] < untrained["loss"]
+def test_training_learns(clips, architecture, caplog):
+    """Forty iterations on forty clips are enough to remember some of them."""
+    caplog.set_level("INFO")
+    final_report(train(clips, architecture, "--iterations", "40", "--batch-size", "16"))
+    losses = [record.args[1] for record in caplog.records if "training acc" in record.msg]
+    assert len(losses) == 10 and losses[-1] < 0.8 * losses[0]
 
 
 def test_the_search_reads_only_the_training_split(clips, architecture, tmp_path):

@@ -1,0 +1,68 @@
+"""Same-padded convolution of clips, each kernel by the cheapest operation for its shape.
+
+PyTorch has fast two-dimensional convolutions and matrix products for every machine, while its
+three-dimensional convolution is slower, most of all backward and depthwise. Hence a kernel that
+extends over less than space and time together runs as one of the former, on a view of the clip.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nni_evanet.layers.layout import (
+    batch_as_frames,
+    columns_as_pixels,
+    frames_as_batch,
+    is_channels_last,
+    pixels_as_columns,
+)
+from nni_evanet.layers.padding import Fit, Triple, explicit_padding, fit_axes
+
+
+def conv_same(x: Tensor, weight: Tensor, stride: Triple, groups: int = 1) -> Tensor:
+    """Convolve x (B, C_in, T, H, W) with weight (C_out, C_in / groups, L, h, w), zero-padded.
+
+    Equals `torch.nn.functional.conv3d` after same padding. Gives (B, C_out, ceil(T / stride[0]),
+    ceil(H / stride[1]), ceil(W / stride[2])), in the memory format of x.
+    """
+    fits = fit_axes(x.shape[2:], weight.shape[2:], stride)
+    weight = _used_taps(weight, fits)
+    time, *spatial = weight.shape[2:]
+    if spatial == [1, 1] and stride[1:] == (1, 1):
+        if time == 1 and stride[0] == 1 and groups == 1 and is_channels_last(x):
+            return _pointwise(x, weight)
+        y = pixels_as_columns(x)
+        y = _convolve(y, weight.squeeze(-1), [*fits[:1], _WHOLE], (stride[0], 1), groups)
+        return columns_as_pixels(y, *x.shape[3:])
+    if time == 1 and stride[0] == 1 and is_channels_last(x):
+        y = _convolve(frames_as_batch(x), weight.squeeze(2), fits[1:], stride[1:], groups)
+        return batch_as_frames(y, x.shape[2])
+    return _convolve(x, weight, fits, stride, groups)
+
+
+_WHOLE = Fit(before=0, after=0, first=0, end=1)
+
+
+def _used_taps(weight: Tensor, fits: Sequence[Fit]) -> Tensor:
+    for axis, f in enumerate(fits, 2):
+        if f.end - f.first < weight.shape[axis]:
+            weight = weight.narrow(axis, f.first, f.end - f.first)
+    return weight
+
+
+def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
+    return F.linear(x.permute(0, 2, 3, 4, 1), weight.flatten(1)).permute(0, 4, 1, 2, 3)
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, fits: Sequence[Fit], stride: Sequence[int], groups: int
+) -> Tensor:
+    if any(f.before != f.after for f in fits):
+        x = F.pad(x, explicit_padding(fits))
+        padding = [0] * len(fits)
+    else:
+        padding = [f.before for f in fits]  # the operation's own padding: nothing is copied
+    operation = torch.conv2d if x.dim() == 4 else torch.conv3d
+    return operation(x, weight, None, list(stride), padding, [1] * len(fits), groups)
