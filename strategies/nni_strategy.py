@@ -209,8 +209,8 @@ class DiversityAnnealedEvolution(Strategy):
 
     def _on_final_metric(self, event: FinalMetricEvent) -> None:
         # The population grows here and not when training ends: with two or more trials at a time
-        # NNI may run a trial with another's parameters (defect 2), and then only a metric, which
-        # the trial reports with the number of what it really ran, names the right model.
+        # NNI may run a trial with another's parameters (microsoft/nni#5726), and then only a
+        # metric, reported with the number of what the trial really ran, names the right model.
         self._handle(self._take_metric, event)
 
     def _on_training_end(self, event: TrainingEndEvent) -> None:
@@ -267,11 +267,11 @@ class DiversityAnnealedEvolution(Strategy):
 class _Trials:
     """Which submitted models have no result yet, and which of these have failed.
 
-    With two or more trials at a time, the model that NNI names when a trial ends is not always
-    the one that it ran (defect 2): trials get the models in the order of submission, at the moment
-    they ask. A trial that dies before it asks even shifts all later ones. What is certain is this:
-    when a model reports, those submitted before it have been handed out. Once every trial that
-    was running at that moment has ended, those of them without a result have failed.
+    The model that NNI names when a trial ends is not always the one that it ran
+    (microsoft/nni#5726): trials get the models in the order of submission, at the moment they
+    ask, and a trial that dies before it asks shifts all later ones. What is certain is this: when
+    a model reports, those submitted before it have been handed out. Once every trial that was
+    running at that moment has ended, those of them without a result have failed.
     """
 
     def __init__(self) -> None:

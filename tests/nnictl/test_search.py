@@ -6,9 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from manager import Manager
 
 from nni_evanet.architecture import Architecture
+from nni_evanet.cli import main
+from nni_evanet.data.moving_digits import make_moving_digits
 
 SYNTHETIC = f"exec {shlex.quote(sys.executable)} {Path(__file__).with_name('synthetic_trial.py')}"
 
@@ -49,6 +52,30 @@ def test_two_at_a_time_and_one_that_crashes(start):
     assert [e["fitness"] for e in evaluations].count(None) == 1
     assert sum(e["parent"] is not None for e in evaluations) >= 3
     check_that_all_records_agree(manager)
+
+
+def test_real_trials_on_real_clips(start, tmp_path):
+    clips = tmp_path / "clips"
+    make_moving_digits(clips, clips_per_class=4, seed=0)
+    trial = Path(sys.executable).with_name("nni-evanet")
+    command = f"exec {shlex.quote(str(trial))} trial --dataset moving-digits --data-path clips "
+    command += "--frames 8 --size 16 --width 8 --iterations 3 --batch-size 4 --workers 0 "
+    command += "--threads 1 --validation-clips 24"
+    manager = start(command, trials=4, population_size=2, sample_size=2)
+    assert manager.wait_for("DONE", "ERROR") == "DONE"
+    check_that_all_records_agree(manager)
+    for evaluation in manager.evaluations():
+        metrics = evaluation["metrics"]
+        assert 0 <= metrics["default"] <= 1 and metrics["params"] > 0 and metrics["gmacs"] > 0
+        assert metrics["seconds"] > 0 and metrics["peak_memory_mib"] > 0
+    # `top` shows what the search found, by the experiment's name alone.
+    result = CliRunner().invoke(main, ["top", manager.id, "-k", "2", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "4 architectures evaluated, 0 failed" in result.output
+    fitness = {e["fingerprint"]: e["fitness"] for e in manager.evaluations()}
+    saved = [(tmp_path / f"{manager.id}_top{place}.json").read_text() for place in (1, 2)]
+    ranked = [fitness[Architecture.from_json(text).fingerprint] for text in saved]
+    assert ranked == sorted(fitness.values(), reverse=True)[:2]
 
 
 def test_kill_9_of_the_manager_loses_no_evaluation(start):

@@ -79,7 +79,7 @@ def test_a_declaration_does_not_run(space):
 
 def test_random_samples_are_architectures(space, executable):
     rng = RandomState(0)
-    counts = Counter()
+    counts: Counter[int] = Counter()
     for _ in range(200):
         sample = executable.random(random_state=rng).sample
         architecture = space.architecture_of(sample)

@@ -286,8 +286,8 @@ def test_a_resumed_experiments_channel_skips_what_nni_does_not_know():
 class SwappingEngine(ExecutionEngine):
     """Trials run in pairs. In each pair the second asks first, and is given the first's model.
 
-    Like NNI's training service (defect 2): a metric names the model that ran, an end the model
-    that the trial was made for.
+    Like NNI's training service (microsoft/nni#5726): a metric names the model that ran, an end
+    the model that the trial was made for.
     """
 
     def __init__(self, budget, fails=lambda sample: False):
