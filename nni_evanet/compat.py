@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 from nni_evanet.errors import InputError
 
@@ -68,17 +67,18 @@ def receive_parameters(patience_s: float = 20.0) -> dict[str, Any]:
     import nni.trial
 
     handed_out = nni.get_next_parameter()
-    url = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "")
     if os.environ.get("NNI_PLATFORM") != "local":
         logger.warning("not a local trial: cannot check that the parameters are this trial's own")
         return handed_out
-    record = _own_record(urlsplit(url).netloc, os.environ["NNI_TRIAL_JOB_ID"], patience_s)
+    # http://localhost:PORT[/PREFIX]/env/...: what comes first leads to the REST interface, too.
+    manager = os.environ["NNI_TRIAL_COMMAND_CHANNEL"].partition("/env/")[0]
+    record = _own_record(manager, os.environ["NNI_TRIAL_JOB_ID"], patience_s)
     nni.trial._params = record
     return record["parameters"]
 
 
-def _own_record(netloc: str, trial_id: str, patience_s: float) -> Any:
-    url = f"http://{netloc}/api/v1/nni/trial-jobs/{trial_id}"
+def _own_record(manager: str, trial_id: str, patience_s: float) -> Any:
+    url = f"{manager}/api/v1/nni/trial-jobs/{trial_id}"
     # A proxy in the environment is not for the manager, which is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + patience_s
