@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from nni_evanet import __version__
-from nni_evanet.architecture import MODULE_COUNT
+from nni_evanet.decisions import METAS
 from nni_evanet.errors import Diverged, InputError
 
-META = click.Choice(list(MODULE_COUNT))
+META = click.Choice(list(METAS))
 POSITIVE = click.IntRange(min=1)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

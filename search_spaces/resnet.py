@@ -17,7 +17,8 @@ from nni.nas.nn.pytorch import (
 from nni.nas.space import model_context
 from torch import Tensor, nn
 
-from nni_evanet.architecture import MODULE_COUNT, OPS, REPEATS, STREAM_COUNTS, TIMES, Architecture
+from nni_evanet.architecture import Architecture
+from nni_evanet.decisions import METAS, OPS, REPEATS, STREAM_COUNTS, TIMES
 from nni_evanet.networks import build_network
 from nni_evanet.search_spaces.samples import architecture_of, sample_of
 from nni_evanet.search_spaces.subset import SomeInputs
@@ -50,7 +51,7 @@ class ResNetSpace(ModelSpace):
             self.stem = nn.ModuleList(
                 [_conv("conv"), _pool("pool1"), _pool("pool3"), _pool("pool4")]
             )
-        names = [f"module{m}" for m in range(1, MODULE_COUNT["resnet"] + 1)]
+        names = [f"module{m}" for m in range(1, METAS["resnet"].modules + 1)]
         self.stages = nn.ModuleDict({name: _stage(name) for name in names})
 
     @classmethod

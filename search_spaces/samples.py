@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nni_evanet.architecture import Architecture, sample_choices
+from nni_evanet.architecture import Architecture
+from nni_evanet.space import SearchSpace
 
 
 def architecture_of(sample: Mapping[str, Any], meta: str = "resnet") -> Architecture:
@@ -20,18 +21,23 @@ def architecture_of(sample: Mapping[str, Any], meta: str = "resnet") -> Architec
     Raises:
         ArchitectureError: a decision is missing or outside the space; the message names it.
     """
-    known = sample_choices(meta).keys() | {"alternate_repeats"}
+    known = SearchSpace(meta).choices().keys() | {"alternate_repeats"}
     return Architecture.from_sample({k: v for k, v in sample.items() if k in known}, meta)
 
 
-def sample_of(architecture: Architecture) -> dict[str, Any]:
+def sample_of(architecture: Architecture, space: SearchSpace | None = None) -> dict[str, Any]:
     """A complete sample: each decision of the space has a value, the inactive ones their first.
 
     `moduleN/streams` is a list of active slots counted from 0, as NNI's `InputChoice` wants it;
     an architecture's streams are in its first slots.
+
+    Args:
+        architecture: of the space.
+        space: the whole space of the architecture's meta-architecture if not given.
     """
+    space = space or SearchSpace(architecture.meta, modules=len(architecture.modules))
     active = architecture.to_sample()
-    first = {label: choices[0] for label, choices in sample_choices(architecture.meta).items()}
+    first = {label: choices[0] for label, choices in space.choices().items()}
     slots = {
         label: list(range(count)) for label, count in active.items() if label.endswith("/streams")
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from nni_evanet.space import SearchSpace
 from nni_evanet.strategies.schedules import Annealed, Schedule, check_positive
 from nni_evanet.strategies.spaces import ArchitectureSpace, Space
 
@@ -60,7 +61,7 @@ class Evolution:
     """Ask it for architectures, tell it their fitness.
 
     Args:
-        space: the name of a meta-architecture, or a `Space`.
+        space: the name of a meta-architecture, a part of its space, or any `Space`.
         population_size: P, the individuals kept and the random ones to start from.
         sample_size: S, the individuals among which a parent is chosen.
         schedule: the mutations of a child, by the number of children evaluated.
@@ -77,7 +78,7 @@ class Evolution:
 
     def __init__(
         self,
-        space: str | Space,
+        space: str | SearchSpace | Space,
         *,
         population_size: int,
         sample_size: int = 25,
@@ -93,7 +94,8 @@ class Evolution:
             raise ValueError(f"removal: {removal!r} is not one of {', '.join(REMOVALS)}")
         if type(seed) is not int:
             raise ValueError(f"seed: {seed!r} is not an integer")
-        self.space: Space = ArchitectureSpace(space) if isinstance(space, str) else space
+        named = isinstance(space, str | SearchSpace)
+        self.space: Space = ArchitectureSpace(space) if named else space
         self.population_size = population_size
         self.sample_size = sample_size
         self.schedule = schedule

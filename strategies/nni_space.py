@@ -13,9 +13,10 @@ from nni.mutable import Categorical, CategoricalMultiple, LabeledMutable, Mutabl
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
 from numpy.random import RandomState
 
-from nni_evanet.architecture import MODULE_COUNT, Architecture, sample_choices
+from nni_evanet.architecture import Architecture, ArchitectureError
 from nni_evanet.compat import logger
 from nni_evanet.search_spaces.samples import sample_of
+from nni_evanet.space import SearchSpace
 from nni_evanet.strategies.spaces import ArchitectureSpace, Space
 
 TRIES = 500  # as many as NNI's own strategies make to meet a space's constraints
@@ -29,19 +30,21 @@ class SampleSpace(Space, Protocol):
 
 
 class PaperSpace(ArchitectureSpace):
-    """One of the paper's spaces, mutated by the paper's operators."""
+    """One of the paper's spaces or a part of one, mutated by the paper's operators."""
 
     def sample(self, architecture: Architecture) -> dict[str, Any]:
-        return sample_of(architecture)
+        return sample_of(architecture, self.space)
 
 
 def sample_space(model_space: ExecutableModelSpace) -> SampleSpace:
-    """The paper's space if the decisions are those of a meta-architecture, else a generic one."""
+    """The paper's space, or the part of it, that has these decisions, else a generic one."""
     mutables = model_space.simplify()
-    for meta in MODULE_COUNT:
-        expected = {label: list(choices) for label, choices in sample_choices(meta).items()}
-        if {str(label): _choices(mutable) for label, mutable in mutables.items()} == expected:
-            return PaperSpace(meta)
+    choices = {str(label): _choices(mutable) for label, mutable in mutables.items()}
+    if None not in choices.values():
+        try:
+            return PaperSpace(SearchSpace.from_choices(choices))
+        except ArchitectureError:
+            pass
     logger.info("not a space of the paper: a mutation draws one active decision anew")
     return DecisionSpace(model_space)
 

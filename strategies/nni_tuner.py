@@ -14,11 +14,13 @@ from typing import Any
 
 from nni.tuner import Tuner
 
-from nni_evanet.architecture import Architecture, ArchitectureError, sample_choices
+from nni_evanet.architecture import Architecture, ArchitectureError, check_value
 from nni_evanet.compat import ends_experiment_on_error, logger
+from nni_evanet.space import SearchSpace
 from nni_evanet.strategies.evolution import Evolution, Proposal
 from nni_evanet.strategies.journal import FILE_NAME, Journal
 from nni_evanet.strategies.schedules import Annealed, Constant, Schedule
+from nni_evanet.strategies.spaces import ArchitectureSpace
 
 OPTIMIZE_MODES = ("maximize", "minimize")
 PENDING_FILE = "pending.json"
@@ -32,7 +34,7 @@ class EvaNetTuner(Tuner):
     experiment goes on. The fitness there is to be maximised, whatever the mode.
 
     Args:
-        space: the meta-architecture, "resnet".
+        space: the meta-architecture, "resnet" or "inception".
         population_size: P.
         sample_size: S, the individuals among which a parent is chosen.
         schedule: "annealed" or "constant".
@@ -83,20 +85,21 @@ class EvaNetTuner(Tuner):
 
     @ends_experiment_on_error
     def update_search_space(self, search_space: dict[str, Any]) -> None:
-        """Check that the experiment's search space is the one that is evolved.
+        """Evolve in the experiment's search space: that of the meta-architecture or a part of it.
 
         Raises:
-            ValueError: naming the first label that differs.
+            ArchitectureError: naming the first label that is not as in such a space.
         """
-        expected = sample_choices(self._meta)
-        for label in (*expected, *search_space):
-            given = search_space.get(label, {}).get("_value")
-            if label not in expected or given != list(expected[label]):
-                wanted = list(expected[label]) if label in expected else "no such label"
-                raise ValueError(
-                    f"search space: {label}: {given} given, but the {self._meta} space has "
-                    f"{wanted}; write it with: nni-evanet export-space {self._meta}"
-                )
+        choices = {label: choice.get("_value", ()) for label, choice in search_space.items()}
+        try:
+            space = SearchSpace.from_choices(choices)
+            check_value("meta", space.meta, (self._meta,))
+        except ArchitectureError as error:
+            raise ArchitectureError(
+                f"search space: {error}; write it with: nni-evanet export-space {self._meta}"
+            ) from None
+        with self._changed:
+            self._evolution.space = ArchitectureSpace(space)
 
     @ends_experiment_on_error
     def generate_parameters(self, parameter_id: int, **kwargs: Any) -> dict[str, Any]:

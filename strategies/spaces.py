@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Protocol
 
 from nni_evanet.architecture import Architecture
+from nni_evanet.space import SearchSpace
 from nni_evanet.strategies.mutations import OPERATORS, Operator, mutate
 
 
@@ -31,23 +32,25 @@ class Space(Protocol):
 
 
 class ArchitectureSpace:
-    """The paper's search space of one meta-architecture.
+    """A search space of the paper, or a part of one, with the paper's mutations.
 
     Args:
-        meta: the meta-architecture's name.
+        space: the space, or the name of a meta-architecture for the whole of it.
         operators: the mutation operators to draw from.
+
+    Raises:
+        ArchitectureError: no meta-architecture of that name.
     """
 
-    def __init__(self, meta: str, operators: Sequence[Operator] = OPERATORS) -> None:
-        Architecture.random(meta, Random(0))  # an unknown name fails here, not at the first ask
-        self.meta = meta
+    def __init__(self, space: str | SearchSpace, operators: Sequence[Operator] = OPERATORS) -> None:
+        self.space = SearchSpace(space) if isinstance(space, str) else space
         self.operators = operators
 
     def random(self, rng: Random) -> Architecture:
-        return Architecture.random(self.meta, rng)
+        return self.space.random(rng)
 
     def mutate(self, architecture: Architecture, rng: Random) -> tuple[str, Architecture]:
-        return mutate(architecture, rng, self.operators)
+        return mutate(architecture, self.space, rng, self.operators)
 
     def fingerprint(self, architecture: Architecture) -> str:
         return architecture.fingerprint

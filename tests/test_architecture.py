@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nni_evanet import Architecture
-from nni_evanet.architecture import ArchitectureError, Module, Stem, Stream, sample_choices
+from nni_evanet.architecture import ArchitectureError, Module, ResNetStem, Stream
+from nni_evanet.space import SearchSpace
 
 architectures = st.integers(0, 2**32).map(lambda seed: Architecture.random("resnet", Random(seed)))
 
-STEM = Stem("conv3d", 3, 1, 1, 9)
+STEM = ResNetStem("conv3d", 3, 1, 1, 9)
 PLAIN = Module(1, (Stream("conv1x1x1"),))
 
 
@@ -36,12 +37,12 @@ def test_json_and_sample_round_trips_keep_everything(architecture):
 
 @given(architectures)
 def test_sample_holds_only_labels_and_values_of_the_space(architecture):
-    choices = sample_choices("resnet")
+    choices = SearchSpace("resnet").choices()
     assert all(value in choices[label] for label, value in architecture.to_sample().items())
 
 
 def test_the_space_has_every_decision_of_the_paper():
-    choices = sample_choices("resnet")
+    choices = SearchSpace("resnet").choices()
     # A slot: type, two ops, two times, the pool's time. A module: six slots, repeats, streams.
     assert len(choices) == 5 + 4 * (2 + 6 * 6)
     assert choices["module4/stream6/conv2/op"] == ("conv3d", "conv2plus1d", "itgm")
@@ -99,8 +100,8 @@ def test_equal_functions_share_a_fingerprint_and_different_ones_do_not():
 
 
 def test_the_stem_shares_the_rule_for_temporal_size_one():
-    a = replace(architecture_of(Stream("conv1x1x1")), stem=Stem("itgm", 1, 1, 1, 1))
-    b = replace(a, stem=Stem("conv3d", 1, 1, 1, 1))
+    a = replace(architecture_of(Stream("conv1x1x1")), stem=ResNetStem("itgm", 1, 1, 1, 1))
+    b = replace(a, stem=ResNetStem("conv3d", 1, 1, 1, 1))
     assert a.fingerprint == b.fingerprint
 
 
@@ -132,7 +133,7 @@ def test_fingerprints_are_the_same_in_another_process():
         (("modules", 2, "streams", 0, "time"), 3.0, "modules[2].streams[0].time: 3.0 is not"),
         (("modules", 2, "streams", 0, "op2"), "itgm", "modules[2].streams[0].op2: 'itgm' given"),
         (("modules", 2, "streams", 0, "width"), 1, "modules[2].streams[0].width: no such field"),
-        (("modules",), [], "modules: 0 given, a resnet architecture has 4"),
+        (("modules",), [], "modules: 0 given, a resnet architecture has 1 to 4"),
         (("dna",), "CAM", "dna: no such field"),
         (("alternate_repeats",), 1, "alternate_repeats: 1 is not one of True, False"),
     ],
@@ -159,7 +160,7 @@ def test_missing_fields_and_broken_text_are_named():
 
 
 def test_a_sample_may_list_its_slots_and_hold_inactive_labels():
-    everything = {label: choices[0] for label, choices in sample_choices("resnet").items()}
+    everything = {label: choices[0] for label, choices in SearchSpace("resnet").choices().items()}
     everything |= {"module1/streams": [4, 1], "module1/stream2/type": "pool"}
     everything |= {"module1/stream5/type": "conv", "module1/stream5/conv1/time": 7}
     streams = Architecture.from_sample(everything).modules[0].streams
@@ -178,7 +179,7 @@ def test_a_sample_may_list_its_slots_and_hold_inactive_labels():
     ],
 )
 def test_invalid_samples_name_the_label(change, message):
-    sample = {label: choices[0] for label, choices in sample_choices("resnet").items()}
+    sample = {label: choices[0] for label, choices in SearchSpace("resnet").choices().items()}
     with pytest.raises(ArchitectureError, match=message):
         Architecture.from_sample(sample | change)
 

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from nni_evanet import Architecture, build_network
-from nni_evanet.architecture import Module, Stem, Stream
+from nni_evanet.architecture import Module, ResNetStem, Stream
 from nni_evanet.cli import main
 from nni_evanet.data.moving_digits import make_moving_digits
 from nni_evanet.training.recipe import make_optimizer
@@ -37,7 +37,7 @@ def architecture(tmp_path_factory):
         Stream("conv_conv", "conv2plus1d", 3, "itgm", 5),
         Stream("pool", time=3),
     )
-    value = Architecture("resnet", Stem("itgm", 5, 1, 3, 1), (Module(2, streams),) * 4)
+    value = Architecture("resnet", ResNetStem("itgm", 5, 1, 3, 1), (Module(2, streams),) * 4)
     path = tmp_path_factory.mktemp("architecture") / "architecture.json"
     path.write_text(value.to_json())
     return path

@@ -32,7 +32,7 @@ class BatchNorm(nn.BatchNorm3d):
                 f"batch, or longer or larger clips"
             )
         mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
-        # With momentum 1 they come back as this batch's statistics; the variance is the unbiased one.
+        # With momentum 1 they become this batch's statistics; the variance is the unbiased one.
         y = F.batch_norm(x, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
         self._track(mean, variance * ((count - 1) / count))
         return y

@@ -10,8 +10,8 @@ from nni_evanet.layers.padding import Triple
 class Conv2Plus1d(nn.Module):
     """A spatial convolution C_in to C_out, batch norm, ReLU, then a temporal one C_out to C_out.
 
-    Its convolutions have H W C_in C_out + L C_out C_out parameters. At L = 1 the temporal one stays,
-    as a 1x1x1 convolution. Shapes and arguments are those of `nni_evanet.layers.Conv3d`.
+    Its convolutions have H W C_in C_out + L C_out C_out parameters. At L = 1 the temporal one
+    stays, as a 1x1x1 convolution. Shapes and arguments are those of `nni_evanet.layers.Conv3d`.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ class Head(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Conv3d(in_channels, num_classes, 1)
         init_weight_(self.classifier.weight, fan_in=in_channels)
+        assert self.classifier.bias is not None
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, x: Tensor) -> Tensor:

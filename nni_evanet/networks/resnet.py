@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from nni_evanet.architecture import Architecture, Module, Stem
+from nni_evanet.architecture import Architecture, Module, ResNetStem
 from nni_evanet.layers import MaxPool3d, space_time_conv
 from nni_evanet.networks.head import Head
 from nni_evanet.networks.memory import to_channels_last, weights_to_channels_last_
@@ -19,7 +19,11 @@ class ResNet(nn.Module):
 
     Maps clips (B, `in_channels`, T, H, W) to logits (B, `num_classes`), for T >= 1 and H, W >= 16.
     It halves T twice, H and W five times, rounding up. Its parts: `stem`, `pools` (before each
-    module but the first), `modules_` (sequences of `ResidualBlock`), `head`.
+    module but the first), `stages` (a module's repeats each, `ResidualBlock`), `head`.
+
+    Raises:
+        ValueError: clips of another shape, or, in training, so few and small ones that batch norm
+            is left with one value a channel.
     """
 
     def __init__(
@@ -38,11 +42,12 @@ class ResNet(nn.Module):
         # The first of these pools has no size of its own, it shares that of the stem's.
         times = (stem.pool1_time, stem.pool3_time, stem.pool4_time)
         self.pools = nn.ModuleList(MaxPool3d((time, 2, 2), (1, 2, 2)) for time in times)
-        self.modules_ = nn.ModuleList()
+        self.stages = nn.ModuleList()
         channels = width
+        alternate = architecture.alternate_repeats
         for module, multiple in zip(architecture.modules, WIDTHS, strict=True):
-            blocks = build_blocks(module, channels, width * multiple, architecture.alternate_repeats)
-            self.modules_.append(nn.Sequential(*blocks))
+            blocks = build_blocks(module, channels, width * multiple, alternate)
+            self.stages.append(nn.Sequential(*blocks))
             channels = blocks[-1].out_channels
         self.head = Head(channels, num_classes, dropout)
         weights_to_channels_last_(self)
@@ -50,7 +55,7 @@ class ResNet(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         check_clips(clips, self.in_channels)
         x = self.stem(to_channels_last(clips))
-        for i, blocks in enumerate(self.modules_):
+        for i, blocks in enumerate(self.stages):
             if i > 0:
                 x = self.pools[i - 1](x)
             x = blocks(x)
@@ -98,7 +103,7 @@ def check_clips(clips: Tensor, in_channels: int) -> None:
         )
 
 
-def _build_stem(stem: Stem, in_channels: int, width: int) -> nn.Sequential:
+def _build_stem(stem: ResNetStem, in_channels: int, width: int) -> nn.Sequential:
     conv = space_time_conv(
         stem.conv_op, in_channels, width, stem.conv_time, spatial=7, stride=(2, 2, 2)
     )

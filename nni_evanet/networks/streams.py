@@ -1,4 +1,4 @@
-"""The four stream types and the module that runs them in parallel (paper, section 4.1, figure 5)."""
+"""The four types of streams and what runs them in parallel (paper, section 4.1, figure 5)."""
 
 from collections import OrderedDict
 

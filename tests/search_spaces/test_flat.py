@@ -7,8 +7,9 @@ from random import Random
 import pytest
 
 import nni_evanet.search_spaces
-from nni_evanet.architecture import Architecture, ArchitectureError, sample_choices
+from nni_evanet.architecture import Architecture, ArchitectureError
 from nni_evanet.search_spaces import architecture_of, json_space, json_space_text, sample_of
+from nni_evanet.space import SearchSpace
 
 FILE = Path(nni_evanet.search_spaces.__file__).parent / "evanet_resnet.json"
 
@@ -45,7 +46,7 @@ def test_complete_samples_are_architectures_and_back():
     for _ in range(50):
         architecture = Architecture.random("resnet", rng)
         sample = sample_of(architecture)
-        assert sample.keys() == sample_choices("resnet").keys()
+        assert sample.keys() == SearchSpace("resnet").choices().keys()
         assert architecture_of(sample) == architecture
 
 
@@ -53,7 +54,7 @@ def test_inactive_decisions_have_one_canonical_value():
     architecture = Architecture.random("resnet", Random(2))
     noisy = sample_of(architecture)
     inactive = noisy.keys() - architecture.to_sample().keys()
-    noisy |= {label: sample_choices("resnet")[label][-1] for label in inactive}
+    noisy |= {label: SearchSpace("resnet").choices()[label][-1] for label in inactive}
     assert sample_of(architecture_of(noisy)) == sample_of(architecture)
 
 

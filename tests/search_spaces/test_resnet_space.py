@@ -15,8 +15,8 @@ from nni.nas.strategy import Random as RandomSearch
 from numpy.random import RandomState
 
 from nni_evanet import Architecture, build_network
-from nni_evanet.architecture import sample_choices
 from nni_evanet.search_spaces import ResNetSpace
+from nni_evanet.space import SearchSpace
 
 torch.set_num_threads(1)
 
@@ -47,8 +47,8 @@ def count_parameters(network):
 
 def test_labels_and_choices_are_those_of_the_flat_space(space):
     mutables = {str(label): mutable for label, mutable in space.simplify().items()}
-    assert list(mutables) == list(sample_choices("resnet"))
-    for label, choices in sample_choices("resnet").items():
+    assert list(mutables) == list(SearchSpace("resnet").choices())
+    for label, choices in SearchSpace("resnet").choices().items():
         if label.endswith("/streams"):
             assert mutables[label].values == list(range(len(choices)))
         else:

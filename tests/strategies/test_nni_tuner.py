@@ -7,13 +7,14 @@ import threading
 
 import pytest
 
-from nni_evanet.architecture import Architecture, sample_choices
+from nni_evanet.architecture import Architecture
+from nni_evanet.space import SearchSpace
 from nni_evanet.strategies import EvaNetTuner
 from nni_evanet.strategies.journal import Journal
 
 SEARCH_SPACE = {
     label: {"_type": "choice", "_value": list(choices)}
-    for label, choices in sample_choices("resnet").items()
+    for label, choices in SearchSpace("resnet").choices().items()
 }
 
 
