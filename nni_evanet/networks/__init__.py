@@ -4,11 +4,12 @@ from torch import nn
 
 from nni_evanet.architecture import Architecture
 from nni_evanet.layers.arguments import check_positive
+from nni_evanet.networks.inception import Inception
 from nni_evanet.networks.resnet import ResNet
 
-__all__ = ["ResNet", "build_network"]
+__all__ = ["Inception", "ResNet", "build_network"]
 
-_METAS = {"resnet": ResNet}
+_METAS: dict[str, type[ResNet] | type[Inception]] = {"resnet": ResNet, "inception": Inception}
 
 
 def build_network(

@@ -38,14 +38,18 @@ class ResNet(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         stem = architecture.stem
+        assert isinstance(stem, ResNetStem)
         self.stem = _build_stem(stem, in_channels, width)
-        # The first of these pools has no size of its own, it shares that of the stem's.
-        times = (stem.pool1_time, stem.pool3_time, stem.pool4_time)
-        self.pools = nn.ModuleList(MaxPool3d((time, 2, 2), (1, 2, 2)) for time in times)
+        # The first of these pools has no size of its own, it shares that of the stem's. Where
+        # there are fewer modules, the last ones have none.
+        times = (stem.pool1_time, stem.pool3_time, stem.pool4_time)[: len(architecture.modules) - 1]
+        self.pools = nn.ModuleList(
+            MaxPool3d((time, 2, 2), (1, 2, 2)) for time in times if time is not None
+        )
         self.stages = nn.ModuleList()
         channels = width
         alternate = architecture.alternate_repeats
-        for module, multiple in zip(architecture.modules, WIDTHS, strict=True):
+        for module, multiple in zip(architecture.modules, WIDTHS, strict=False):
             blocks = build_blocks(module, channels, width * multiple, alternate)
             self.stages.append(nn.Sequential(*blocks))
             channels = blocks[-1].out_channels
