@@ -6,15 +6,22 @@ from nni_evanet.search_spaces.flat import json_space, json_space_text
 from nni_evanet.search_spaces.samples import architecture_of, sample_of
 
 if TYPE_CHECKING:
-    from nni_evanet.search_spaces.resnet import ResNetSpace
+    from nni_evanet.search_spaces.model_space import InceptionSpace, ResNetSpace
 
-__all__ = ["ResNetSpace", "architecture_of", "json_space", "json_space_text", "sample_of"]
+__all__ = [
+    "InceptionSpace",
+    "ResNetSpace",
+    "architecture_of",
+    "json_space",
+    "json_space_text",
+    "sample_of",
+]
 
 
 def __getattr__(name: str) -> Any:
     # nni.nas takes 7 s to import, and writing a search-space file does not need it.
-    if name == "ResNetSpace":
-        from nni_evanet.search_spaces.resnet import ResNetSpace
+    if name in ("InceptionSpace", "ResNetSpace"):
+        from nni_evanet.search_spaces import model_space
 
-        return ResNetSpace
+        return getattr(model_space, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,16 +13,21 @@ from nni_evanet.architecture import Architecture
 from nni_evanet.space import SearchSpace
 
 
-def architecture_of(sample: Mapping[str, Any], meta: str = "resnet") -> Architecture:
+def architecture_of(sample: Mapping[str, Any], space: str | SearchSpace = "resnet") -> Architecture:
     """The architecture that a space's sample stands for.
 
     Labels that are not of the space are ignored: a sample may also hold an evaluator's choices.
 
+    Args:
+        sample: as NNI gives it.
+        space: the space, or the name of a meta-architecture for the whole of it.
+
     Raises:
         ArchitectureError: a decision is missing or outside the space; the message names it.
     """
-    known = SearchSpace(meta).choices().keys() | {"alternate_repeats"}
-    return Architecture.from_sample({k: v for k, v in sample.items() if k in known}, meta)
+    space = SearchSpace(space) if isinstance(space, str) else space
+    known = space.choices().keys() | {"alternate_repeats"}
+    return Architecture.from_sample({k: v for k, v in sample.items() if k in known}, space.meta)
 
 
 def sample_of(architecture: Architecture, space: SearchSpace | None = None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.random import RandomState
 from nni_evanet.architecture import Architecture, ArchitectureError
 from nni_evanet.compat import logger
 from nni_evanet.search_spaces.samples import sample_of
+from nni_evanet.search_spaces.subset import SubsetOfSize
 from nni_evanet.space import SearchSpace
 from nni_evanet.strategies.spaces import ArchitectureSpace, Space
 
@@ -50,8 +51,8 @@ def sample_space(model_space: ExecutableModelSpace) -> SampleSpace:
 
 
 def _choices(mutable: LabeledMutable) -> list[Any] | None:
-    if isinstance(mutable, CategoricalMultiple):
-        return list(range(1, len(mutable.values) + 1))  # the flat space counts active slots
+    if isinstance(mutable, SubsetOfSize):
+        return list(mutable.sizes)  # the flat space counts active slots
     return mutable.values if isinstance(mutable, Categorical) else None
 
 

@@ -1,4 +1,3 @@
-import time
 from collections import Counter
 from random import Random
 
@@ -15,7 +14,7 @@ from nni.nas.strategy import Random as RandomSearch
 from numpy.random import RandomState
 
 from nni_evanet import Architecture, build_network
-from nni_evanet.search_spaces import ResNetSpace
+from nni_evanet.search_spaces import InceptionSpace, ResNetSpace, architecture_of
 from nni_evanet.space import SearchSpace
 
 torch.set_num_threads(1)
@@ -64,12 +63,8 @@ def test_the_decisions_are_nnis_primitives(space):
     assert len(types) == 4 * 6
 
 
-def test_declaring_takes_no_memory_and_little_time():
-    begin = time.process_time()
-    space = ResNetSpace(num_classes=400)
-    space.simplify()
-    assert time.process_time() - begin < 2
-    assert count_parameters(space) == 0
+def test_declaring_takes_no_memory():
+    assert count_parameters(ResNetSpace(num_classes=400)) == 0
 
 
 def test_a_declaration_does_not_run(space):
@@ -103,7 +98,7 @@ def test_no_stream_at_all_is_refused(space, executable):
     sample = space.sample_of(Architecture.random("resnet", Random(0)))
     sample["module2/streams"] = []
     for refusing in (space, executable):
-        with pytest.raises(SampleValidationError, match="module2/streams: nothing is chosen"):
+        with pytest.raises(SampleValidationError, match="module2/streams: 0 chosen, not one of"):
             refusing.freeze(sample)
     streams = space.simplify()["module2/streams"]
     assert len(list(streams.grid())) == len(streams.as_legacy_dict()["_value"]) == 63
@@ -184,7 +179,7 @@ def test_nnis_strategies_search_the_space(space, strategy):
     strategy(model_space, engine)
     models = list(strategy.list_models())
     assert len(models) == 6
-    assert all(ResNetSpace.architecture_of(model.sample) for model in models)
+    assert all(architecture_of(model.sample) for model in models)
 
 
 def test_nnis_hpo_tuners_search_the_space(space):
@@ -193,3 +188,33 @@ def test_nnis_hpo_tuners_search_the_space(space):
     strategy = TPE(seed=0)
     strategy(model_space, SequentialExecutionEngine(max_model_count=1))
     assert len(list(strategy.list_models())) == 1
+
+
+NARROW = {"ops": ("conv3d", "itgm"), "times": (1, 5), "stream_counts": (2, 3), "modules": 2}
+
+
+@pytest.mark.parametrize("make", [ResNetSpace, InceptionSpace])
+def test_narrowed_spaces_of_both_metas_agree_with_their_flat_form(make):
+    model_space = make(**SIZES, **NARROW)
+    flat = SearchSpace(make.meta, **NARROW)
+    mutables = {str(label): mutable for label, mutable in model_space.simplify().items()}
+    assert mutables.keys() == flat.choices().keys()
+    for seed in range(20):
+        sample = {}
+        model_space.random(sample, RandomState(seed))
+        architecture = model_space.architecture_of(sample)
+        flat.check(architecture)
+        complete = model_space.sample_of(architecture)
+        assert complete.keys() == flat.choices().keys()
+        assert model_space.architecture_of(complete) == architecture
+        expected = build_network(architecture, **SIZES)
+        assert count_parameters(model_space.freeze(complete)) == count_parameters(expected)
+
+
+def test_what_a_narrowed_space_lacks_is_refused():
+    with pytest.raises(ValueError, match="ops: 'lstm' is not one of"):
+        ResNetSpace(**SIZES, ops=("lstm",))
+    narrow = ResNetSpace(**SIZES, stream_counts=(2, 3))
+    sample = narrow.sample_of(SearchSpace("resnet", stream_counts=(2, 3)).random(Random(0)))
+    with pytest.raises(SampleValidationError, match="module1/streams: 1 chosen, not one of"):
+        narrow.freeze(sample | {"module1/streams": [0]})
