@@ -80,7 +80,7 @@ def export_space(meta: str, out: Path | None) -> None:
 @click.option("--iterations", type=POSITIVE, default=1000, show_default=True)
 @click.option("--batch-size", type=POSITIVE, default=144, show_default=True)
 @click.option("--micro-batch", type=POSITIVE, help="Clips at a time. Default: the whole batch.")
-@click.option("--learning-rate", type=PositiveFloat, default=0.01, show_default=True)
+@click.option("--learning-rate", type=PositiveFloat, default=0.015, show_default=True)
 @click.option("--width", type=POSITIVE, default=64, show_default=True, help="The stem's filters.")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.5)
 @click.option("--validation-clips", type=POSITIVE, default=1000, show_default=True)

@@ -30,10 +30,14 @@ from nni_evanet.errors import Diverged, InputError
 from nni_evanet.gpus import claim_gpu, visible_gpus
 from nni_evanet.networks import build_network
 from nni_evanet.networks.cost import count_macs, count_parameters
-from nni_evanet.training.recipe import loss_of, make_optimizer
+from nni_evanet.training.recipe import (
+    GRADIENT_NORM,
+    loss_of,
+    make_optimizer,
+    zero_classifier_,
+)
 
 REPORTS = 10
-GRADIENT_NORM = 1.0
 # Whatever a trial's seed, all trials of all searches hold out the same validation videos.
 PARTITION_SEED = 0
 
@@ -90,6 +94,7 @@ def run(settings: Settings) -> dict[str, Any]:
         width=settings.width,
         dropout=settings.dropout,
     ).to(device)
+    zero_classifier_(network)
     _logger.info("training on %d videos, %s", len(training), device)
     speed = train(network, training, settings, reporter)
     accuracy, loss = evaluate(network, validation, settings)
