@@ -104,3 +104,14 @@ def top(experiment_id: str, k: int, out: Path) -> None:
     from nni_evanet.report.top import show_top
 
     show_top(experiment_id, k=k, out=out)
+
+
+@main.command("import-release")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--network", required=True, help="rgb1, rgb2 or a base64 DNA string.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+def import_release(checkpoint: Path, network: str, out: Path) -> None:
+    """Turn a TensorFlow CHECKPOINT of the authors' release into a safetensors file."""
+    from nni_evanet import release
+
+    click.echo(str(release.import_release(checkpoint, network, out)))
