@@ -35,7 +35,8 @@ def plot_progress(records: list[dict[str, Any]], path: Path) -> None:
             if (record["parent"] is not None) is is_child
         ]
         if points:
-            axes.scatter(*zip(*points, strict=True), s=24, c=colour, marker=marker, label=label)
+            x, y = zip(*points, strict=True)
+            axes.scatter(x, y, s=24, c=colour, marker=marker, label=label)
     best = list(accumulate((record["fitness"] for record in successes), max))
     axes.step(range(1, len(best) + 1), best, where="post", c=GREY, label="best so far")
     axes.set(xlabel="architectures evaluated", ylabel="fitness (validation accuracy)")

@@ -41,19 +41,19 @@ def sample_space(model_space: ExecutableModelSpace) -> SampleSpace:
     """The paper's space, or the part of it, that has these decisions, else a generic one."""
     mutables = model_space.simplify()
     choices = {str(label): _choices(mutable) for label, mutable in mutables.items()}
-    if None not in choices.values():
-        try:
-            return PaperSpace(SearchSpace.from_choices(choices))
-        except ArchitectureError:
-            pass
+    try:
+        return PaperSpace(SearchSpace.from_choices(choices))
+    except ArchitectureError:
+        pass
     logger.info("not a space of the paper: a mutation draws one active decision anew")
     return DecisionSpace(model_space)
 
 
-def _choices(mutable: LabeledMutable) -> list[Any] | None:
+def _choices(mutable: LabeledMutable) -> list[Any]:
+    """The open values as a flat space has them; none for what a flat space has not."""
     if isinstance(mutable, SubsetOfSize):
         return list(mutable.sizes)  # the flat space counts active slots
-    return mutable.values if isinstance(mutable, Categorical) else None
+    return mutable.values if isinstance(mutable, Categorical) else []
 
 
 class DecisionSpace:

@@ -8,7 +8,7 @@ from nni_evanet.architecture import Architecture, InceptionStem, Module, Stem, S
 def draw_text(architecture: Architecture) -> str:
     """Several lines; "t5" is a temporal size of 5 frames, "×3" a module repeated three times."""
     before = _layers_before_modules(architecture.stem)
-    lines = []
+    lines: list[str] = []
     for number, module in enumerate(architecture.modules, 1):
         layers = before.get(number, [])
         lines += [f"{'stem' if not lines and i == 0 else '':<12}{x}" for i, x in enumerate(layers)]
