@@ -25,7 +25,7 @@ from nni_evanet.report.top import read_evaluations
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "examples/moving_digits.yml"
 OUT = ROOT / "demo"
-CLIPS_PER_CLASS = 80
+CLIPS_PER_CLASS = 60
 
 
 def main() -> None:

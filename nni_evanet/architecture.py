@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -257,6 +258,18 @@ class Architecture:
         ]
         repeats = {"repeats": module.repeats} if METAS[self.meta].repeated else {}
         return {**repeats, "streams": streams}
+
+
+def read_architecture(path: Path) -> Architecture:
+    """The architecture in a JSON file.
+
+    Raises:
+        ArchitectureError: naming the file, the field and what is allowed there.
+    """
+    try:
+        return Architecture.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ArchitectureError) as error:
+        raise ArchitectureError(f"{path}: {error}") from None
 
 
 def check_value(place: str, value: object, choices: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nni_evanet import __version__
+from nni_evanet.architecture import read_architecture
 from nni_evanet.decisions import METAS
 from nni_evanet.errors import Diverged, InputError
 
@@ -104,6 +105,42 @@ def top(experiment_id: str, k: int, out: Path) -> None:
     from nni_evanet.report.top import show_top
 
     show_top(experiment_id, k=k, out=out)
+
+
+@main.command()
+@click.argument("architecture", type=FILE)
+@click.option("--frames", type=POSITIVE, default=64, show_default=True)
+@click.option("--size", type=click.IntRange(min=16), default=224, show_default=True)
+@click.option("--num-classes", type=POSITIVE, default=400, show_default=True)
+@click.option("--width", type=POSITIVE, default=64, show_default=True, help="The stem's filters.")
+def describe(architecture: Path, frames: int, size: int, num_classes: int, width: int) -> None:
+    """Tell an ARCHITECTURE file's layers, cost, receptive field and memory."""
+    from nni_evanet.report.statistics import describe as describe_architecture
+
+    text = describe_architecture(
+        read_architecture(architecture),
+        frames=frames,
+        size=size,
+        num_classes=num_classes,
+        width=width,
+    )
+    click.echo(text)
+
+
+@main.command()
+@click.argument("what", metavar="FILE_OR_EXPERIMENT_ID")
+@click.option("--out", "-o", required=True, type=click.Path(dir_okay=False, path_type=Path))
+def draw(what: str, out: Path) -> None:
+    """Draw an architecture file, or the best three of an experiment, as svg, png or pdf."""
+    from nni_evanet.report.drawing import draw as draw_architectures
+    from nni_evanet.report.top import best_architectures
+
+    if Path(what).is_file():
+        titled = [(Path(what).stem, read_architecture(Path(what)))]
+    else:
+        titled = best_architectures(what, 3)
+    draw_architectures(titled, out)
+    click.echo(out)
 
 
 @main.command("import-release")

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nni_evanet.architecture import Architecture, ArchitectureError
+from nni_evanet.architecture import Architecture, read_architecture
 from nni_evanet.data import VideoSet, load_dataset, split_validation
 from nni_evanet.data.batches import evaluation_batches, normalise, train_batches
 from nni_evanet.data.clips import ClipDataset, Geometry
@@ -229,10 +229,7 @@ class Reporter:
 
 def _read_architecture(settings: Settings) -> Architecture:
     if settings.architecture is not None:
-        try:
-            return Architecture.from_json(settings.architecture.read_text())
-        except ArchitectureError as error:
-            raise InputError(f"{settings.architecture}: {error}") from None
+        return read_architecture(settings.architecture)
     if "NNI_TRIAL_JOB_ID" not in os.environ:
         raise InputError("no architecture: give --architecture FILE, or start it with nnictl")
     from nni_evanet.compat import receive_parameters

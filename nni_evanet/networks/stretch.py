@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from nni_evanet.architecture import Architecture
 from nni_evanet.errors import InputError
-from nni_evanet.layers import ITGM
 from nni_evanet.networks import build_network
+
+
+@runtime_checkable
+class Stretchable(Protocol):
+    """A layer that can have another temporal size with the same parameters: an iTGM of any form."""
+
+    time: int
+
+    def stretch(self, time: int) -> nn.Module:
+        """A copy of that size."""
 
 
 def stretch_network(network: nn.Module, time: int) -> nn.Module:
@@ -32,7 +42,7 @@ def stretch_network(network: nn.Module, time: int) -> nn.Module:
         raise InputError(f"time: {time!r} is not a temporal size of 2 frames or more")
     stretched = copy.deepcopy(network)
     for name, layer in list(stretched.named_modules()):
-        if isinstance(layer, ITGM) and layer.time > 1:
+        if isinstance(layer, Stretchable) and layer.time > 1:
             stretched.set_submodule(name, layer.stretch(time))
     return stretched
 
@@ -66,20 +76,22 @@ def stretch_weights(
         network.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"weights: not those of the architecture: {_one_line(error)}") from None
-    return network
+    return network.to(state["head.classifier.weight"])
 
 
 def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
     """What `build_network` needs to know, read from a network's weights."""
-    first_conv = [
-        name for name, value in state.items() if name.startswith("stem.") and value.dim() > 3
-    ]
     classifier = state.get("head.classifier.weight")
-    if not first_conv or classifier is None:
-        raise InputError("weights: they have no stem.* and head.classifier.*, as all networks do")
-    # The names in their order, because a file need not keep that of the network.
-    width, in_channels = state[min(first_conv)].shape[:2]
+    # Of the weights in any network's stem only those of the first layer are 7x7 in space.
+    first = [value for name, value in state.items() if name.startswith("stem.") and _is_7x7(value)]
+    if classifier is None or len(first) != 1:
+        raise InputError("weights: no 7x7 stem.* or no head.classifier.*, which all networks have")
+    width, in_channels = first[0].shape[:2]
     return {"num_classes": classifier.shape[0], "in_channels": in_channels, "width": width}
+
+
+def _is_7x7(weight: Tensor) -> bool:
+    return weight.dim() > 3 and weight.shape[-2:] == (7, 7)
 
 
 def _one_line(error: Exception) -> str:

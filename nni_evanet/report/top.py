@@ -31,7 +31,7 @@ def read_evaluations(experiment_id: str) -> list[dict[str, Any]]:
 def show_top(experiment_id: str, *, k: int, out: Path) -> None:
     """Print the summary and the k best; write `<experiment>_top<n>.json` for each into `out`."""
     records = read_evaluations(experiment_id)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(summarise(records))
     out.mkdir(parents=True, exist_ok=True)
     for place, record in enumerate(best(records, k), 1):
@@ -40,6 +40,21 @@ def show_top(experiment_id: str, *, k: int, out: Path) -> None:
         path.write_text(architecture.to_json() + "\n")
         console.print(f"\n[bold]Top {place}[/bold]  {_describe(record)}  ->  {path}")
         console.print(draw_text(architecture), markup=False)
+
+
+def best_architectures(experiment_id: str, k: int) -> list[tuple[str, Architecture]]:
+    """The k best so far, each with a title for a picture.
+
+    Raises:
+        InputError: no such experiment, or nothing was evaluated with success.
+    """
+    records = best(read_evaluations(experiment_id), k)
+    if not records:
+        raise InputError(f"experiment {experiment_id}: no trial has succeeded yet")
+    return [
+        (f"top {n}: {record['fitness']:.3f}", Architecture.from_json(record["architecture"]))
+        for n, record in enumerate(records, 1)
+    ]
 
 
 def best(records: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
