@@ -101,13 +101,14 @@ def ask_manager(port: int, what: str) -> Any:
 
 def run(command: str, *arguments: object) -> None:
     """Run a command of this environment; end the demo where it fails."""
-    # The trials that NNI starts look for nni-evanet on the path.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run(
-        [Path(sys.executable).with_name(command), *map(str, arguments)],
-        env=os.environ | {"PATH": path},
-        check=True,
-    )
+    environment = os.environ | {
+        # The trials that NNI starts look for nni-evanet on the path.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        # nnictl would complain about pkg_resources at every call.
+        "PYTHONWARNINGS": "ignore:pkg_resources is deprecated",
+    }
+    program = Path(sys.executable).with_name(command)
+    subprocess.run([program, *map(str, arguments)], env=environment, check=True)
 
 
 def free_port() -> int:

@@ -1,0 +1,105 @@
+"""examples/nas_experiment.py on NNI's real manager, interrupted with Ctrl-C and resumed."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nni_evanet.architecture import Architecture
+from nni_evanet.data.moving_digits import make_moving_digits
+from nni_evanet.strategies.journal import FILE_NAME, Journal
+
+EXAMPLE = Path(__file__).parents[2] / "examples/nas_experiment.py"
+TRIALS = 5
+
+
+class Run:
+    """The example as a process, with a home folder of its own for NNI's files."""
+
+    def __init__(self, home: Path, *arguments: object) -> None:
+        self.home = home
+        self.output = home / f"output{time.monotonic_ns()}.txt"
+        command = [sys.executable, EXAMPLE, home / "clips", "--port", _free_port(), *arguments]
+        command += ["--frames", 8, "--iterations", 2, "--batch-size", 4, "--width", 4]
+        command += ["--validation-clips", 24, "--trials", TRIALS, "--population-size", 2]
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "HOME": str(home)},
+            )
+
+    def evaluations(self) -> list[dict]:
+        journals = list(self.home.glob(f"nni-experiments/*/{FILE_NAME}"))
+        return Journal(journals[0]).read() if journals else []
+
+    def wait_for_evaluations(self, count: int) -> None:
+        deadline = time.monotonic() + 240
+        while len(self.evaluations()) < count:
+            assert self.process.poll() is None and time.monotonic() < deadline, self.text()
+            time.sleep(0.2)
+
+    def finish(self) -> str:
+        assert self.process.wait(240) == 0, self.text()
+        return self.text()
+
+    def stop(self) -> None:
+        """Ctrl-C, for it stops NNI's manager as well."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+
+@pytest.fixture
+def start(tmp_path):
+    make_moving_digits(tmp_path / "clips", clips_per_class=4, progress=False)
+    runs = []
+
+    def start(*arguments):
+        runs.append(Run(tmp_path, *arguments))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.stop()
+
+
+@pytest.mark.parametrize("evaluator", ["function", "lightning"])
+def test_interrupted_and_resumed_with_nothing_lost(start, evaluator):
+    first = start("--evaluator", evaluator)
+    first.wait_for_evaluations(1)
+    first.process.send_signal(signal.SIGINT)
+    experiment = re.search(r"--resume (\w+)", first.finish())
+    assert experiment, first.text()
+    before = first.evaluations()
+    assert 1 <= len(before) < TRIALS
+
+    second = start("--evaluator", evaluator, "--resume", experiment[1])
+    text = second.finish()
+    after = second.evaluations()
+    assert after[: len(before)] == before
+    assert len(after) > len(before)
+    assert len({evaluation["fingerprint"] for evaluation in after}) == len(after)
+    assert f"{len(after)} networks evaluated, 0 failed" in text
+    ranked = re.findall(r"^accuracy (\S+)  (\w+)  (.*)$", text, re.MULTILINE)
+    assert [accuracy for accuracy, _, _ in ranked] == [
+        f"{fitness:.3f}" for fitness in sorted((e["fitness"] for e in after), reverse=True)[:3]
+    ]
+    for _, fingerprint, json in ranked:
+        assert Architecture.from_json(json).fingerprint == fingerprint
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
