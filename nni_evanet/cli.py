@@ -72,7 +72,7 @@ def export_space(meta: str, out: Path | None) -> None:
 
 @main.command()
 @click.option("--dataset", required=True, help="kinetics or moving-digits.")
-@click.option("--data-path", required=True, type=FOLDER)
+@click.option("--data-path", required=True, type=click.Path(path_type=Path))
 @click.option("--architecture", type=FILE, help="Train this one, without NNI.")
 @click.option("--meta", type=META, default="resnet", show_default=True)
 @click.option("--frames", type=POSITIVE, default=32, show_default=True)
