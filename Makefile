@@ -10,7 +10,7 @@ demo: $(READY)  ## Evolve video architectures on moving digits, about ten minute
 	$(BIN)/python examples/demo.py
 
 test: lint  ## Everything that must hold; the real NNI manager included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

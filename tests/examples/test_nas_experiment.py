@@ -26,7 +26,7 @@ class Run:
         self.home = home
         self.output = home / f"output{time.monotonic_ns()}.txt"
         command = [sys.executable, EXAMPLE, home / "clips", "--port", _free_port(), *arguments]
-        command += ["--frames", 8, "--iterations", 2, "--batch-size", 4, "--width", 4]
+        command += ["--frames", 8, "--iterations", 2, "--batch-size", 4]
         command += ["--validation-clips", 24, "--trials", TRIALS, "--population-size", 2]
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
