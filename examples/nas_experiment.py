@@ -10,7 +10,8 @@ train it instead:
     python examples/nas_experiment.py demo/moving_digits --evaluator lightning
 
 Ctrl-C stops the search. It goes on, with the same options, where it stopped: every result is kept,
-and the networks that were in training are trained again.
+and the networks that were in training are trained again. (NNI counts the trials that it has
+started, so that these count twice towards --trials.)
 
     python examples/nas_experiment.py demo/moving_digits --resume EXPERIMENT_ID
 
@@ -18,6 +19,7 @@ To search something of your own, exchange any of the three arguments of NasExper
 """
 
 import argparse
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -72,8 +74,8 @@ def main() -> None:
     experiment.config.experiment_name = "EvaNet on moving digits, from Python"
     experiment.config.trial_concurrency = options.concurrency
     experiment.config.max_trial_number = options.trials
-    # Trials import this file.
-    experiment.config.trial_code_directory = Path(__file__).parent
+    # Trials import this file, and NNI starts them in the folder that the experiment is started in.
+    os.chdir(Path(__file__).parent)
 
     print(f"Experiment {experiment.id}: watch it at http://127.0.0.1:{options.port}", flush=True)
     start = experiment.resume if options.resume else experiment.run
@@ -83,6 +85,9 @@ def main() -> None:
 
     failed = sum(evaluation.fitness is None for evaluation in strategy.evolution.history)
     print(f"{len(strategy.evolution.history)} networks evaluated, {failed} failed. The best:")
+    if failed:
+        folder = Path(experiment.config.experiment_working_directory, experiment.id)
+        print(f"(why some failed: {folder}/environments/local-env/trials/*/trial.stderr)")
     for model in experiment.export_top_models(3):
         architecture = space.architecture_of(model.sample)
         print(f"accuracy {model.metric:.3f}  {architecture.fingerprint}  {architecture.to_json()}")
@@ -182,7 +187,7 @@ class VideoClassification(LightningModule):
         )
 
     def val_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
-        return list(evaluation_batches(self.validation_clips, batch_size=self.batch_size))
+        return evaluation_batches(self.validation_clips, batch_size=self.batch_size)
 
     def configure_optimizers(self) -> Any:
         optimizer, schedule = make_optimizer(

@@ -29,6 +29,8 @@ def conv_same(x: Tensor, weight: Tensor, stride: Triple, groups: int = 1) -> Ten
     """
     fits = fit_axes(x.shape[2:], weight.shape[2:], stride)
     weight = _used_taps(weight, fits)
+    if weight[0, 0].numel() == 1 and not any(explicit_padding(fits)):
+        x, stride = _subsampled(x, stride), (1, 1, 1)
     time, *pixels = weight.shape[2:]
     if pixels == [1, 1] and tuple(stride[1:]) == (1, 1):
         if time == 1 and stride[0] == 1 and groups == 1 and is_channels_last(x):
@@ -38,6 +40,19 @@ def conv_same(x: Tensor, weight: Tensor, stride: Triple, groups: int = 1) -> Ten
         y = _convolve(frames_as_batch(x), weight.squeeze(2), fits[1:], stride[1:], groups)
         return batch_as_frames(y, x.shape[2])
     return _convolve(x, weight, fits, stride, groups)
+
+
+def _subsampled(x: Tensor, stride: Triple) -> Tensor:
+    """What a kernel of one tap sees, in the memory format of x.
+
+    A convolution would skip the rest as well, but PyTorch 2.11 writes beyond its memory in the
+    gradient of a strided 1x1 convolution in channels-last memory on a CPU, with 2 to 7 channels.
+    """
+    if tuple(stride) == (1, 1, 1):
+        return x
+    memory_format = torch.channels_last_3d if is_channels_last(x) else torch.contiguous_format
+    frames, rows, columns = stride
+    return x[:, :, ::frames, ::rows, ::columns].contiguous(memory_format=memory_format)
 
 
 def _used_taps(weight: Tensor, fits: Sequence[Fit]) -> Tensor:

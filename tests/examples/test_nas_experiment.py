@@ -16,7 +16,8 @@ from nni_evanet.data.moving_digits import make_moving_digits
 from nni_evanet.strategies.journal import FILE_NAME, Journal
 
 EXAMPLE = Path(__file__).parents[2] / "examples/nas_experiment.py"
-TRIALS = 5
+# One at a time. NNI counts what it has started: the trial that Ctrl-C ends counts twice.
+TRIALS = 4
 
 
 class Run:
@@ -26,23 +27,29 @@ class Run:
         self.home = home
         self.output = home / f"output{time.monotonic_ns()}.txt"
         command = [sys.executable, EXAMPLE, home / "clips", "--port", _free_port(), *arguments]
-        command += ["--frames", 8, "--iterations", 2, "--batch-size", 4]
-        command += ["--validation-clips", 24, "--trials", TRIALS, "--population-size", 2]
+        command += ["--frames", 8, "--iterations", 2, "--batch-size", 4, "--validation-clips", 24]
+        command += ["--trials", TRIALS, "--concurrency", 1, "--population-size", 2]
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "HOME": str(home)},
+                # Where the tests run in the background, their children would ignore Ctrl-C.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def evaluations(self) -> list[dict]:
         journals = list(self.home.glob(f"nni-experiments/*/{FILE_NAME}"))
         return Journal(journals[0]).read() if journals else []
 
-    def wait_for_evaluations(self, count: int) -> None:
+    def submitted(self) -> list[str]:
+        """The fingerprints of what the strategy has given to NNI."""
+        return re.findall(r"(\w{16}) submitted", self.text())
+
+    def wait_until_one_is_done_and_one_in_training(self) -> None:
         deadline = time.monotonic() + 240
-        while len(self.evaluations()) < count:
+        while not self.evaluations() or len(self.submitted()) < 2:
             assert self.process.poll() is None and time.monotonic() < deadline, self.text()
             time.sleep(0.2)
 
@@ -77,7 +84,7 @@ def start(tmp_path):
 @pytest.mark.parametrize("evaluator", ["function", "lightning"])
 def test_interrupted_and_resumed_with_nothing_lost(start, evaluator):
     first = start("--evaluator", evaluator)
-    first.wait_for_evaluations(1)
+    first.wait_until_one_is_done_and_one_in_training()
     first.process.send_signal(signal.SIGINT)
     experiment = re.search(r"--resume (\w+)", first.finish())
     assert experiment, first.text()
@@ -88,8 +95,11 @@ def test_interrupted_and_resumed_with_nothing_lost(start, evaluator):
     text = second.finish()
     after = second.evaluations()
     assert after[: len(before)] == before
-    assert len(after) > len(before)
-    assert len({evaluation["fingerprint"] for evaluation in after}) == len(after)
+    fingerprints = {evaluation["fingerprint"] for evaluation in after}
+    assert len(fingerprints) == len(after) > len(before)
+    # What was in training at Ctrl-C, too.
+    assert len(first.submitted()) > len(before)
+    assert fingerprints.issuperset(first.submitted())
     assert f"{len(after)} networks evaluated, 0 failed" in text
     ranked = re.findall(r"^accuracy (\S+)  (\w+)  (.*)$", text, re.MULTILINE)
     assert [accuracy for accuracy, _, _ in ranked] == [

@@ -1,6 +1,9 @@
 """Networks of architectures: shapes, structure, errors, memory format, compilation."""
 
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -238,3 +241,25 @@ def test_compile():
     got = torch.compile(network, backend="aot_eager", fullgraph=True)(clips)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
     got.sum().backward()
+
+
+def test_training_a_very_narrow_network_does_not_crash():
+    """In a process of its own: the defect that `_subsampled` avoids ended in an abort."""
+    code = """
+import torch
+from nni_evanet import build_network
+from nni_evanet.architecture import Architecture, Module, ResNetStem, Stream
+stem = ResNetStem("conv2plus1d", 1, 1, 1, 1)
+modules = (Module(2, (Stream("conv", "conv2plus1d", 1),)),) * 4
+for width in (2, 3, 4, 5, 7):
+    network = build_network(Architecture("resnet", stem, modules), num_classes=3, width=width)
+    for size in ((8, 16, 16), (1, 16, 17), (3, 33, 16)):
+        for _ in range(5):
+            network(torch.randn(4, 3, *size)).sum().backward()
+print("survived")
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert process.stdout.strip() == "survived", process.stderr
