@@ -1,7 +1,5 @@
 """The inflated temporal Gaussian mixture layer, iTGM (paper, section 3.1)."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +7,7 @@ from nni_evanet.layers.arguments import check_positive
 from nni_evanet.layers.conv3d import init_weight_
 from nni_evanet.layers.convolve import conv_same
 from nni_evanet.layers.padding import Triple
+from nni_evanet.layers.stretching import stretched
 
 
 class ITGM(nn.Module):
@@ -116,24 +115,8 @@ class ITGM(nn.Module):
         return conv_same(y, temporal, (frames, 1, 1), groups=temporal.shape[0])
 
     def stretch(self, time: int) -> "ITGM":
-        """A copy of this layer whose kernel spans `time` frames; every parameter keeps its value.
-
-        Centres are relative to the kernel's ends, so they spread with it; widths stay as many
-        frames as they were.
-
-        Raises:
-            ValueError: one of the two sizes is 1 and the other is not: a kernel of one frame has no
-                mixture, so there is nothing that could be kept.
-        """
-        check_positive(time=time)
-        if time != self.time and 1 in (time, self.time):
-            raise ValueError(
-                f"time: cannot stretch from {self.time} to {time}, "
-                "a kernel of one frame has no mixture parameters"
-            )
-        stretched = copy.deepcopy(self)
-        stretched.time = time
-        return stretched
+        """A copy whose kernel spans `time` frames: `nni_evanet.layers.stretching.stretched`."""
+        return stretched(self, time)
 
     def extra_repr(self) -> str:
         out_channels, in_channels, *pixels = self.spatial.shape

@@ -12,6 +12,7 @@ from nni_evanet import layers
 from nni_evanet.layers.arguments import check_positive
 from nni_evanet.layers.convolve import conv_same
 from nni_evanet.layers.padding import Triple
+from nni_evanet.layers.stretching import stretched
 from nni_evanet.release.batch_norm import FixedBatchNorm
 
 
@@ -111,6 +112,10 @@ class CauchyITGM(nn.Module):
             nn.init.normal_(self.center, std=0.5)
             nn.init.normal_(self.gamma, std=0.1)
             nn.init.trunc_normal_(self.mixing)
+
+    def stretch(self, time: int) -> "CauchyITGM":
+        """A copy whose kernel spans `time` frames: `nni_evanet.layers.stretching.stretched`."""
+        return stretched(self, time)
 
     def bells(self) -> Tensor:
         """The M bells (M, L), each summing to 1 but for the 1e-6 that guards the division."""

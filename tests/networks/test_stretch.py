@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from nni_evanet import release
 from nni_evanet.architecture import Architecture, InceptionStem, Module, ResNetStem, Stream
 from nni_evanet.errors import InputError
 from nni_evanet.layers import ITGM
 from nni_evanet.networks import build_network
 from nni_evanet.networks.baselines import build_baseline
 from nni_evanet.networks.stretch import stretch_network, stretch_weights
+from nni_evanet.release.layers import CauchyITGM
 
 torch.set_num_threads(1)
 
@@ -171,3 +173,15 @@ def test_weights_of_another_network_are_refused_in_one_line():
         with pytest.raises(InputError, match="weights: ") as error:
             stretch_weights(state, other, 11)
         assert "\n" not in str(error.value)
+
+
+def test_the_authors_networks_are_stretched_too():
+    network = release.build("rgb1", num_classes=3, width=8)
+    longer = stretch_network(network, 11)
+    kernels = [m for m in network.modules() if isinstance(m, CauchyITGM) and m.time > 1]
+    assert kernels and {m.time for m in longer.modules() if isinstance(m, CauchyITGM)} == {1, 11}
+    assert all(
+        torch.equal(ours, theirs)
+        for ours, theirs in zip(network.parameters(), longer.parameters(), strict=True)
+    )
+    assert longer.eval()(torch.randn(1, 3, 4, 32, 32)).shape == (1, 3)
