@@ -190,3 +190,15 @@ def test_the_tuner_imports_neither_torch_nor_nas():
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert output.stdout.strip() == "[]", output.stderr
+
+
+def test_it_evolves_the_inception_like_space_and_narrowed_ones():
+    narrow = SearchSpace("inception", ops=("conv3d", "conv2plus1d"), modules=3)
+    tuner = EvaNetTuner("inception", population_size=2, sample_size=2)
+    tuner.update_search_space(
+        {label: {"_value": list(choices)} for label, choices in narrow.choices().items()}
+    )
+    for number in range(8):
+        sample = tuner.generate_parameters(number)
+        narrow.check(Architecture.from_sample(sample, "inception"))
+        tuner.receive_trial_result(number, sample, {"default": number / 10})
