@@ -1,6 +1,6 @@
 """Evolve video networks from Python: our space and our strategy in NNI's NasExperiment.
 
-    nni-evanet make-dataset moving-digits demo/moving_digits --clips-per-class 80
+    nni-evanet make-dataset moving-digits demo/moving_digits --clips-per-class 60
     python examples/nas_experiment.py demo/moving_digits
 
 The search runs on this machine, two trials at a time, for about ten minutes on two cores; NNI's web

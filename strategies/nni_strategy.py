@@ -20,6 +20,7 @@ from nni.nas.strategy.base import Strategy
 from nni_evanet.compat import logger, tolerate_import_data
 from nni_evanet.strategies.evolution import Evolution, Proposal, Selection, tournament
 from nni_evanet.strategies.journal import FILE_NAME, Journal
+from nni_evanet.strategies.metrics import read_metric
 from nni_evanet.strategies.nni_space import SampleSpace, sample_space
 from nni_evanet.strategies.schedules import Annealed, Schedule
 
@@ -227,12 +228,9 @@ class DiversityAnnealedEvolution(Strategy):
             self._error = error
 
     def _take_metric(self, event: FinalMetricEvent) -> None:
-        metrics = event.metric if isinstance(event.metric, dict) else {"default": event.metric}
-        fitness = metrics.get("default")
-        if isinstance(fitness, bool) or not isinstance(fitness, int | float):
-            logger.error("not a metric, counted as a failure: %r", event.metric)
+        fitness, metrics = read_metric(event.metric)
+        if fitness is None:
             event.prevent_default()  # the engine would raise an error in its own thread
-            fitness = None
         proposal = self._trials.reported(event.model)
         if proposal is not None:
             self._tell(proposal, fitness, metrics)

@@ -6,9 +6,9 @@ Imports neither torch nor nni.nas: the manager gives a tuner 10 s to connect.
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from nni_evanet.compat import ends_experiment_on_error, logger
 from nni_evanet.space import SearchSpace
 from nni_evanet.strategies.evolution import Evolution, Proposal
 from nni_evanet.strategies.journal import FILE_NAME, Journal
+from nni_evanet.strategies.metrics import read_metric
 from nni_evanet.strategies.schedules import Annealed, Constant, Schedule
 from nni_evanet.strategies.spaces import ArchitectureSpace
 
@@ -127,7 +128,7 @@ class EvaNetTuner(Tuner):
             if proposal is None:
                 logger.warning("parameters %d: a second result, ignored: %s", parameter_id, value)
                 return
-            self._tell(proposal, value)
+            self._tell_metric(proposal, value)
             self._changed.notify_all()
 
     @ends_experiment_on_error
@@ -139,7 +140,7 @@ class EvaNetTuner(Tuner):
             proposal = self._proposals.pop(parameter_id, None)
             if proposal is not None:
                 logger.warning("parameters %d: the trial ended without a result", parameter_id)
-                self._tell(proposal, None)
+                self._tell(proposal, None, {})
 
     @ends_experiment_on_error
     def load_checkpoint(self) -> None:
@@ -169,16 +170,14 @@ class EvaNetTuner(Tuner):
                     logger.error("a finished trial is left out: %s", error)
                     continue
                 if not self._evolution.was_evaluated(architecture):
-                    self._tell(architecture, entry["value"])
+                    self._tell_metric(architecture, entry["value"])
 
-    def _tell(self, proposal: Any, value: Any) -> None:
-        metrics = value if isinstance(value, dict) else {"default": value}
-        fitness = metrics.get("default")
-        if isinstance(fitness, bool) or not isinstance(fitness, int | float):
-            if value is not None:
-                logger.error("not a metric, counted as a failure: %r", value)
-            fitness = math.nan
-        evaluation = self._evolution.tell(proposal, self._sign * fitness, metrics)
+    def _tell_metric(self, proposal: Any, value: Any) -> None:
+        fitness, metrics = read_metric(value)
+        self._tell(proposal, None if fitness is None else self._sign * fitness, metrics)
+
+    def _tell(self, proposal: Any, fitness: float | None, metrics: Mapping[str, Any]) -> None:
+        evaluation = self._evolution.tell(proposal, fitness, metrics)
         if self._journal is not None:
             self._journal.append(self._evolution.dump(evaluation))
         self._save_pending()
