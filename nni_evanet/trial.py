@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from nni_evanet.architecture import Architecture, read_architecture
-from nni_evanet.data import VideoSet, load_dataset, split_validation
+from nni_evanet.data import DataSource, VideoSet, split_validation
 from nni_evanet.data.batches import evaluation_batches, normalise, train_batches
 from nni_evanet.data.clips import ClipDataset, Geometry
 from nni_evanet.errors import Diverged, InputError
@@ -48,8 +48,7 @@ _logger = logging.getLogger(__name__)
 class Settings:
     """The options of `nni-evanet trial`."""
 
-    dataset: str
-    data_path: Path
+    data: DataSource
     architecture: Path | None
     meta: str
     frames: int
@@ -83,7 +82,7 @@ def run(settings: Settings) -> dict[str, Any]:
     architecture = _read_architecture(settings)
     reporter = Reporter(to_nni=settings.architecture is None)
     _logger.info("architecture %s", architecture.fingerprint)
-    videos = load_dataset(settings.dataset, settings.data_path)
+    videos = settings.data.load("train")
     device = _prepare_device(settings)
     training, validation = _make_datasets(videos, settings)
 

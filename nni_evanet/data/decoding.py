@@ -11,6 +11,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from nni_evanet.compat import import_pytorchvideo
+from nni_evanet.data.source import UnreadableVideo, nearest
 
 _pyav, _clip_sampling = import_pytorchvideo("encoded_video_pyav", "clip_sampling")
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ ClipSampler, ClipInfo = _clip_sampling.ClipSampler, _clip_sampling.ClipInfo
 
 # How far a file may end before the duration that its header states.
 _TOLERATED_GAP = Fraction(1, 2)
-
-
-class UnreadableVideo(Exception):
-    """A file that cannot be decoded; the message says why."""
 
 
 class FrameReader(EncodedVideoPyAV):
@@ -117,7 +114,7 @@ class FrameReader(EncodedVideoPyAV):
         base, offset = self._stream.time_base, int(self._video_start_pts)
         times = [(frame.pts - offset) * base.numerator * fps.numerator for frame in frames]
         unit = base.denominator * fps.denominator
-        chosen = _nearest(times, [(first + k) * unit for k in range(count)])
+        chosen = nearest(times, [(first + k) * unit for k in range(count)])
         size = self.scaled(short_side)
         arrays: dict[int, np.ndarray] = {}
         for k in chosen:
@@ -168,16 +165,6 @@ class FrameReader(EncodedVideoPyAV):
             interpolation="BILINEAR",
             threads=1,
         ).to_ndarray()
-
-
-def _nearest(times: list[int], wanted: list[int]) -> list[int]:
-    """For every wanted time the index of the nearest of ascending times."""
-    indices, k = [], 0
-    for time in wanted:
-        while k + 1 < len(times) and abs(times[k + 1] - time) < abs(times[k] - time):
-            k += 1
-        indices.append(k)
-    return indices
 
 
 def _one_line(error: Exception) -> str:

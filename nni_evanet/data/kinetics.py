@@ -1,7 +1,7 @@
 """Kinetics, in the three layouts in which copies of it lie on disks.
 
 - the official csv (``label,youtube_id,time_start,time_end,split``) beside the clips, which stand in
-  class folders (named with spaces or with underscores), below a folder for the split or not, or
+  class folders (named with spaces or with underscores), below a folder for the subset or not, or
   all in one folder;
 - a list file of PySlowFast and pytorchvideo: lines ``path label``, without a header;
 - class folders without any annotation file.
@@ -20,40 +20,40 @@ from nni_evanet.data.videos import DataError, Video, VideoSet
 
 CSV_FIELDS = ("label", "youtube_id", "time_start", "time_end", "split")
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
-SPLITS = ("train", "val", "test")
+SUBSETS = ("train", "val", "test")
 # Copies call the validation split by either name.
-_SPLIT_NAMES = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
+_SUBSET_NAMES = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
 _CLIP_NAME = re.compile(r"(?P<youtube_id>.+)_\d{6}_\d{6}")
 _LIST_LINE = re.compile(r"(?P<path>\S.*?)[ \t,]+(?P<label>\d+)\s*")
 
 logger = logging.getLogger(__name__)
 
 
-def load_kinetics(data_path: Path, *, split: str) -> VideoSet:
-    """List the videos of a split; clips of one YouTube video form a group.
+def load_kinetics(data_path: Path, *, subset: str) -> VideoSet:
+    """List the videos of a subset; clips of one YouTube video form a group.
 
     Args:
-        data_path: a folder with a csv file a split, or with class folders; or one csv or list
-            file, which then is the split.
-        split: "train", "val" or "test".
+        data_path: a folder with a csv file a subset, or with class folders; or one csv or list
+            file, which then is the subset.
+        subset: "train", "val" or "test".
 
     Raises:
         DataError: nothing there, or not in a known layout.
     """
-    return load_layout(data_path, split=split, name="kinetics")
+    return load_layout(data_path, subset=subset, name="kinetics")
 
 
 def load_layout(
-    data_path: Path, *, split: str, name: str, flip: bool = True, margin: float = 8 / 7
+    data_path: Path, *, subset: str, name: str, flip: bool = True, margin: float = 8 / 7
 ) -> VideoSet:
     """`load_kinetics` for any dataset that is laid out like Kinetics."""
     if not data_path.exists():
         raise DataError(f"{data_path}: no such file or folder")
-    annotation = data_path if data_path.is_file() else _find_annotation(data_path, split)
+    annotation = data_path if data_path.is_file() else _find_annotation(data_path, subset)
     if annotation is None:
-        classes, videos, missing = _from_folders(data_path, split)
+        classes, videos, missing = _from_folders(data_path, subset)
     elif _is_official(annotation):
-        classes, videos, missing = _from_csv(annotation, split)
+        classes, videos, missing = _from_csv(annotation, subset)
     else:
         classes, videos, missing = _from_list(annotation)
     if len(classes) < 2:
@@ -67,7 +67,7 @@ def load_layout(
         )  # fmt: skip
     return VideoSet(
         name=name,
-        split=split,
+        subset=subset,
         classes=classes,
         videos=tuple(videos),
         missing=tuple(missing),
@@ -79,14 +79,14 @@ def load_layout(
 Listing = tuple[tuple[str, ...], list[Video], list[str]]
 
 
-def _find_annotation(folder: Path, split: str) -> Path | None:
-    for name in _SPLIT_NAMES[split]:
+def _find_annotation(folder: Path, subset: str) -> Path | None:
+    for name in _SUBSET_NAMES[subset]:
         for file in (f"{name}.csv", f"{name}.txt", f"{name}.list"):
             if (folder / file).is_file():
                 return folder / file
-    others = [f"{s}.csv" for s in SPLITS if (folder / f"{s}.csv").is_file()]
+    others = [f"{s}.csv" for s in SUBSETS if (folder / f"{s}.csv").is_file()]
     if others:
-        raise DataError(f"{folder}: no {split}.csv beside {', '.join(others)}")
+        raise DataError(f"{folder}: no {subset}.csv beside {', '.join(others)}")
     return None
 
 
@@ -112,17 +112,17 @@ def _open(path: Path):  # type: ignore[no-untyped-def]
     return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _from_csv(annotation: Path, split: str) -> Listing:
+def _from_csv(annotation: Path, subset: str) -> Listing:
     rows = list(_read_rows(annotation))
     if not rows:
         raise DataError(f"{annotation}: no rows below the header")
-    # The training file names the classes: another split may lack some.
+    # The training file names the classes: another subset may lack some.
     training = annotation.with_name("train.csv")
-    named_by = training if split != "train" and training.is_file() else annotation
+    named_by = training if subset != "train" and training.is_file() else annotation
     known = rows if named_by == annotation else list(_read_rows(named_by))
     classes = tuple(sorted({label for label, _, _ in known}))
     index = {label: i for i, label in enumerate(classes)}
-    places = _Places(annotation.parent, split)
+    places = _Places(annotation.parent, subset)
     videos, missing = [], []
     for label, youtube_id, stem in rows:
         if label not in index:
@@ -157,10 +157,10 @@ def _read_rows(annotation: Path) -> Iterator[tuple[str, str, str]]:
 
 
 class _Places:
-    """Where the clips of one split stand; every folder is listed once."""
+    """Where the clips of one subset stand; every folder is listed once."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        below = [folder / name for name in _SPLIT_NAMES[split] if (folder / name).is_dir()]
+    def __init__(self, folder: Path, subset: str) -> None:
+        below = [folder / name for name in _SUBSET_NAMES[subset] if (folder / name).is_dir()]
         self.root = below[0] if below else folder
         self._folders = {_plain(entry.name): entry for entry in _subfolders(self.root)}
         self._files: dict[Path, dict[str, Path]] = {}
@@ -229,13 +229,15 @@ def _names_of_labels(videos: list[Video]) -> tuple[str, ...]:
     return tuple(names.get(i, str(i)) if distinct else str(i) for i in range(count))
 
 
-def _from_folders(data_path: Path, split: str) -> Listing:
-    roots = {s: data_path / n for s in SPLITS for n in _SPLIT_NAMES[s] if (data_path / n).is_dir()}
-    if not roots and split == "train":
+def _from_folders(data_path: Path, subset: str) -> Listing:
+    roots = {
+        s: data_path / n for s in SUBSETS for n in _SUBSET_NAMES[s] if (data_path / n).is_dir()
+    }
+    if not roots and subset == "train":
         roots = {"train": data_path}
-    if split not in roots:
-        raise DataError(f"{data_path}: neither {split}.csv nor a folder {split}")
-    root = roots[split]
+    if subset not in roots:
+        raise DataError(f"{data_path}: neither {subset}.csv nor a folder {subset}")
+    root = roots[subset]
     classes = tuple(folder.name for folder in _subfolders(roots.get("train", root)))
     if not classes:
         raise DataError(f"{root}: neither an annotation file nor class folders")

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from nni_evanet.data.kinetics import CSV_FIELDS, SPLITS, load_layout
+from nni_evanet.data.kinetics import CSV_FIELDS, SUBSETS, load_layout
 from nni_evanet.data.videos import DataError, VideoSet
 
 FPS = 25
@@ -159,22 +159,22 @@ def encode(frames: np.ndarray, path: Path) -> None:
         container.mux(stream.encode())
 
 
-def load_moving_digits(data_path: Path, *, split: str) -> VideoSet:
-    """List the videos of a split; clips of one source image form a group.
+def load_moving_digits(data_path: Path, *, subset: str) -> VideoSet:
+    """List the videos of a subset; clips of one source image form a group.
 
     Clips are neither mirrored, since direction is the class, nor cropped, since they are small.
 
     Raises:
         DataError: nothing there, or not what `make_moving_digits` writes.
     """
-    return load_layout(data_path, split=split, name="moving-digits", flip=False, margin=1)
+    return load_layout(data_path, subset=subset, name="moving-digits", flip=False, margin=1)
 
 
 @dataclass(frozen=True)
 class _Clip:
     """One file to write: where, and of what. ``number`` seeds its randomness."""
 
-    split: str
+    subset: str
     label: int
     image: int
     start: int
@@ -183,7 +183,7 @@ class _Clip:
     @property
     def path(self) -> Path:
         name = f"{self.youtube_id}_{self.start:06d}_{self.end:06d}.mp4"
-        return Path(self.split, CLASSES[self.label], name)
+        return Path(self.subset, CLASSES[self.label], name)
 
     @property
     def youtube_id(self) -> str:
@@ -200,13 +200,13 @@ def make_moving_digits(
     """Write the dataset into a folder.
 
     The images of scikit-learn's digits are divided into 70 % for training and 15 % each for
-    validation and test, by the seed. The training split has ``clips_per_class`` clips of every
+    validation and test, by the seed. The training subset has ``clips_per_class`` clips of every
     class, each of the others a quarter of that, rounded up. An image gives four clips, more only
     where the images do not suffice, of random classes. The same arguments give the same files.
 
     Args:
         out: a new or empty folder, or one in which the same call was interrupted: it goes on there.
-        clips_per_class: of the training split; at least 1.
+        clips_per_class: of the training subset; at least 1.
         seed: of everything random.
         progress: whether to show a progress bar.
 
@@ -219,8 +219,8 @@ def make_moving_digits(
     _claim(folder, {"format": _FORMAT, "clips_per_class": clips_per_class, "seed": seed})
     clips = _plan(clips_per_class, seed)
     _write_clips(folder, clips, seed, progress)
-    for split in SPLITS:
-        _write_csv(folder / f"{split}.csv", [clip for clip in clips if clip.split == split])
+    for subset in SUBSETS:
+        _write_csv(folder / f"{subset}.csv", [clip for clip in clips if clip.subset == subset])
 
 
 def _claim(folder: Path, settings: dict[str, int]) -> None:
@@ -258,8 +258,8 @@ def _plan(clips_per_class: int, seed: int) -> list[_Clip]:
     cuts = (0, round(0.7 * IMAGES), round(0.85 * IMAGES), IMAGES)
     others = -(-clips_per_class // 4)
     clips: list[_Clip] = []
-    for split, count, low, high in zip(
-        SPLITS, (clips_per_class, others, others), cuts, cuts[1:], strict=False
+    for subset, count, low, high in zip(
+        SUBSETS, (clips_per_class, others, others), cuts, cuts[1:], strict=False
     ):
         labels = [label for label in range(len(CLASSES)) for _ in range(count)]
         # Dealt at random: which image it is says nothing about the class.
@@ -267,7 +267,7 @@ def _plan(clips_per_class: int, seed: int) -> list[_Clip]:
         per_image = max(CLIPS_PER_IMAGE, -(-len(labels) // (high - low)))
         for position, label in enumerate(labels):
             image, turn = divmod(position, per_image)
-            clips.append(_Clip(split, label, images[low + image], turn * SECONDS, len(clips)))
+            clips.append(_Clip(subset, label, images[low + image], turn * SECONDS, len(clips)))
     return clips
 
 
@@ -300,4 +300,4 @@ def _write_csv(path: Path, clips: list[_Clip]) -> None:
         writer.writerow(CSV_FIELDS)
         for clip in clips:
             label = CLASSES[clip.label]
-            writer.writerow((label, clip.youtube_id, clip.start, clip.end, clip.split))
+            writer.writerow((label, clip.youtube_id, clip.start, clip.end, clip.subset))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from nni_evanet.errors import InputError
@@ -13,19 +14,42 @@ class DataError(InputError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Video:
-    """One encoded file.
+class Action:
+    """A class that holds during a part of a video (Charades).
 
     Args:
-        path: the file.
+        label: class index.
+        start: in seconds from the video's beginning.
+        end: in seconds.
+    """
+
+    label: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """One video: an encoded file, or a folder of its frames as pictures.
+
+    Args:
+        path: the file, or the folder.
         labels: class indices, ascending; exactly one where the dataset is single-label.
         group: what must not be divided between training and validation: the recording from which
             this clip was cut.
+        actions: when the labels hold, where the dataset tells it; a training clip has the labels
+            of the actions that it overlaps.
+        fps: frames a second of a folder of pictures; None for a file, which tells its own.
+        bound: of a folder of optical flow: the displacement, in pixels, that 255 stands for; None
+            for anything else.
     """
 
     path: Path
     labels: tuple[int, ...]
     group: str
+    actions: tuple[Action, ...] = ()
+    fps: Fraction | None = None
+    bound: float | None = None
 
     @property
     def label(self) -> int:
@@ -36,22 +60,26 @@ class Video:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSet:
-    """One split of a dataset.
+    """One subset of a dataset.
 
     Args:
         name: the dataset's name in the registry.
-        split: "train", "val" or "test".
+        subset: "train", "val" or "test".
         classes: class names; a label is an index into them.
         videos: in the order of the annotation file, or of the sorted paths where there is none.
         missing: names of annotated videos that are not on the disk.
+        multi_label: whether a video may have any number of labels, none included.
+        modality: "rgb" or "flow".
         flip: whether a mirrored clip still shows the same class.
         margin: the short side to which frames are scaled, as a multiple of the crop's side.
     """
 
     name: str
-    split: str
+    subset: str
     classes: tuple[str, ...]
     videos: tuple[Video, ...]
     missing: tuple[str, ...] = ()
+    multi_label: bool = False
+    modality: str = "rgb"
     flip: bool = True
     margin: float = 8 / 7

@@ -69,11 +69,11 @@ def test_classes_come_from_the_training_csv(tmp_path: Path) -> None:
     root = make_tree(tmp_path, "train/{label}")
     shutil.copytree(root / "train" / "abseiling", root / "val" / "abseiling")
     (root / "val.csv").write_text(HEADER + "abseiling,ccc,101,111,val\n")
-    dataset = load_dataset("kinetics", root, split="val")
+    dataset = load_dataset("kinetics", root, subset="val")
     assert dataset.classes == CLASSES and [v.label for v in dataset.videos] == [0]
     (root / "val.csv").write_text(HEADER + "archery,ccc,101,111,val\n")
     with pytest.raises(DataError, match=r"'archery' is not a class of .*train.csv"):
-        load_dataset("kinetics", root, split="val")
+        load_dataset("kinetics", root, subset="val")
 
 
 @pytest.mark.parametrize("name", ["train.csv", "train.txt", "list.txt"])
@@ -96,7 +96,7 @@ def test_class_folders_only(tmp_path: Path) -> None:
     dataset = load_dataset("kinetics", root)
     assert dataset.classes == CLASSES and len(dataset.videos) == 5
     with pytest.raises(DataError, match=r"neither val.csv nor a folder val"):
-        load_dataset("kinetics", root, split="val")
+        load_dataset("kinetics", root, subset="val")
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_one_line_for_a_bad_place(tmp_path: Path) -> None:
         load_dataset("kinetics", tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"'ucf' is unknown: expected one of kinetics"):
         load_dataset("ucf", root)
-    with pytest.raises(DataError, match=r"split '4' is unknown"):
-        load_dataset("kinetics", root, split="4")
+    with pytest.raises(DataError, match=r"subset '4' is unknown"):
+        load_dataset("kinetics", root, subset="4")
     with pytest.raises(DataError, match=r"no val.csv beside train.csv"):
-        load_dataset("kinetics", root, split="val")
+        load_dataset("kinetics", root, subset="val")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"neither an annotation file nor class folders"):
         load_dataset("kinetics", tmp_path / "empty")

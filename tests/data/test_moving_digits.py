@@ -127,7 +127,7 @@ GEOMETRY = Geometry(frames=FRAMES, size=SIZE, margin=1, flip=False)
 
 
 def frames_of(folder: Path, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-    dataset = load_dataset("moving-digits", folder, split=split)
+    dataset = load_dataset("moving-digits", folder, subset=split)
     clips = ClipDataset(dataset.videos, GEOMETRY, training=False)
     samples = [clips[i] for i in range(len(clips))]
     frames = torch.stack([s.clip for s in samples]).permute(0, 1, 4, 2, 3).flatten(0, 1)

@@ -1,0 +1,83 @@
+"""Datasets by name: the one way in which data is named everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nni_evanet.data.kinetics import SUBSETS, load_kinetics
+from nni_evanet.data.moving_digits import load_moving_digits
+from nni_evanet.data.videos import DataError, VideoSet
+
+MODALITIES = ("rgb", "flow")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """How a dataset is read.
+
+    Args:
+        load: lists the RGB videos of a subset, ``load(data_path, subset=...)``, with ``split=...``
+            where there are several.
+        splits: how many official divisions into training and test data it has.
+        flow_folder: where its optical flow is looked for, below the data path, by default.
+    """
+
+    load: Callable[..., VideoSet]
+    splits: int = 1
+    flow_folder: str = "flow"
+
+
+DATASETS: dict[str, Dataset] = {
+    "kinetics": Dataset(load_kinetics),
+    "moving-digits": Dataset(load_moving_digits),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """A dataset as it is named on the command line.
+
+    Args:
+        dataset: a name in `DATASETS`.
+        data_path: the dataset's folder; for "kinetics" also a csv or list file.
+        split: the official split, from 1; HMDB51 has three, the others one.
+        modality: "rgb" or "flow".
+        flow_path: folder of the optical flow; by default the dataset's usual one below the data
+            path.
+        exclude: a file of `nni-evanet check-data`: the videos that it names are left out.
+    """
+
+    dataset: str
+    data_path: Path
+    split: int = 1
+    modality: str = "rgb"
+    flow_path: Path | None = None
+    exclude: Path | None = None
+
+    def load(self, subset: str) -> VideoSet:
+        """List the videos of "train", "val" or "test".
+
+        Raises:
+            DataError: an unknown name; data that is missing or not in the dataset's format.
+        """
+        _check("dataset", self.dataset, tuple(DATASETS))
+        _check("subset", subset, SUBSETS)
+        _check("modality", self.modality, MODALITIES)
+        known = DATASETS[self.dataset]
+        if not 1 <= self.split <= known.splits:
+            expected = f"1 to {known.splits}" if known.splits > 1 else "1, the only one"
+            raise DataError(f"split {self.split}: {self.dataset} has no such: expected {expected}")
+        official = {"split": self.split} if known.splits > 1 else {}
+        return known.load(Path(self.data_path), subset=subset, **official)
+
+
+def load_dataset(name: str, data_path: str | Path, *, subset: str = "train") -> VideoSet:
+    """List the RGB videos of one subset of a dataset: `DataSource.load` in short."""
+    return DataSource(dataset=name, data_path=Path(data_path)).load(subset)
+
+
+def _check(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise DataError(f"{what} {value!r} is unknown: expected one of {', '.join(known)}")
