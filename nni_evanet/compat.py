@@ -10,11 +10,14 @@ import importlib
 import json
 import logging
 import os
+import sqlite3
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -136,6 +139,80 @@ def experiment_folder(experiment_id: str) -> Path:
         names = ", ".join(known) or "there is none"
         raise InputError(f"experiment {experiment_id}: not known to nnictl here; known: {names}")
     return Path(known[experiment_id]["logDir"], experiment_id)
+
+
+def folder_of_own_experiment() -> Path | None:
+    """Where the experiment of this trial keeps its files; None unless the trial is a local one.
+
+    Defect: NNI has no public call for it. It tells a trial its own folder, which in a local
+    experiment is somewhere below the experiment's, named by its id.
+    """
+    if os.environ.get("NNI_PLATFORM") != "local":
+        return None
+    above = Path(os.environ["NNI_SYS_DIR"]).parents
+    return next((folder for folder in above if folder.name == os.environ["NNI_EXP_ID"]), None)
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """What the manager's database tells of a trial: its last status, and what it was to evaluate.
+
+    The parameters are None where a trial never started.
+    """
+
+    id: str
+    status: str
+    parameters: dict[str, Any] | None
+
+
+def stored_config(folder: Path) -> dict[str, Any] | None:
+    """An experiment's configuration, its search space under "searchSpace"; None if unreadable.
+
+    Defect: NNI has no public call for it once the manager has ended, and `nnictl`'s own reader
+    creates a database where there is none.
+    """
+    rows = _query(folder, "select params from ExperimentProfile order by revision desc limit 1")
+    return json.loads(rows[0][0]) if rows else None
+
+
+def stored_trials(folder: Path) -> list[StoredTrial]:
+    """The trials of an experiment in the order of their start; none if unreadable.
+
+    Defect: as for `stored_config`.
+    """
+    statuses: dict[str, str] = {}
+    parameters: dict[str, dict[str, Any]] = {}
+    query = "select trialJobId, event, data from TrialJobEvent order by rowid"
+    for trial, event, data in _query(folder, query):
+        statuses[trial] = event
+        if data:
+            parameters[trial] = json.loads(data).get("parameters")
+    return [StoredTrial(t, status, parameters.get(t)) for t, status in statuses.items()]
+
+
+def _query(folder: Path, query: str) -> list[Any]:
+    # Percent signs and the like in the path are no part of the URI's syntax. "ro": never create it.
+    uri = f"{(folder / 'db' / 'nni.sqlite').absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            return connection.execute(query).fetchall()
+    except sqlite3.Error as error:
+        logger.debug("%s: %s", uri, error)
+        return []
+
+
+def manager_runs(folder: Path) -> bool | None:
+    """Whether the manager of the experiment in a folder runs; None for one unknown to `nnictl`.
+
+    Defect: `nnictl`'s register of experiments says RUNNING for ever after a kill -9.
+    """
+    import psutil
+    from nni.tools.nnictl.config_utils import Experiments
+
+    entry = Experiments().get_all_experiments().get(folder.name)
+    if entry is None or Path(entry["logDir"], folder.name).resolve() != folder.resolve():
+        return None
+    return entry["status"] != "STOPPED" and bool(entry["pid"]) and psutil.pid_exists(entry["pid"])
 
 
 def import_pytorchvideo(*names: str) -> list[ModuleType]:

@@ -1,6 +1,6 @@
-"""One trial a GPU on one machine, without NNI's GPU scheduler.
+"""GPUs of one machine, each for one trial, without NNI's GPU scheduler.
 
-Each trial locks a file for the GPU it takes. The operating system releases the lock when the
+Each trial locks a file for every GPU that it takes. The operating system releases the lock when the
 process dies, however it dies, so a killed trial never keeps a GPU.
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import random
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from nni_evanet.errors import InputError
@@ -33,35 +35,51 @@ def visible_gpus() -> list[str]:
     return [str(index) for index in range(torch.cuda.device_count())]
 
 
-def claim_gpu(gpus: Sequence[str], folder: Path | None = None) -> str:
-    """Take the first free GPU for this process, waiting, and saying so, until there is one.
+def claim_gpus(gpus: Sequence[str], count: int = 1, folder: Path | None = None) -> list[str]:
+    """Take the first free GPUs for this process, waiting, and saying so, until there are enough.
 
-    Must come before CUDA is initialised: the caller makes the GPU the only visible one.
+    It holds all of them or none, so that two trials that wait for two never wait for each other.
+    Must come before CUDA is initialised: the caller makes them the only visible ones.
 
     Args:
         gpus: names to choose from, indices or UUIDs.
+        count: how many to take.
         folder: of the lock files; the machine's temporary folder if not given.
 
     Raises:
-        InputError: there is no GPU to choose from.
+        InputError: there are not that many GPUs to choose from.
     """
-    if not gpus:
-        raise InputError("--gpus: this machine has no visible GPU; without --gpus the CPU is used")
+    if len(gpus) < count:
+        raise InputError(
+            f"--gpus {count}: this machine has {len(gpus) or 'no'} visible GPU"
+            f"{'s' * (len(gpus) > 1)}; without --gpus the CPU is used"
+        )
     folder = folder or Path(tempfile.gettempdir())
     reminded = -REMIND_S
     started = time.monotonic()
     while True:
+        locked: dict[str, int] = {}
         for gpu in gpus:
-            if _try_lock(folder / f"nni_evanet_gpu_{re.sub(r'[^0-9A-Za-z-]', '_', gpu)}.lock"):
-                return gpu
+            lock = _try_lock(folder / f"nni_evanet_gpu_{re.sub(r'[^0-9A-Za-z-]', '_', gpu)}.lock")
+            if lock is not None:
+                locked[gpu] = lock
+            if len(locked) == count:
+                _keep(locked.values())
+                return list(locked)
+        for lock in locked.values():
+            os.close(lock)
         waited = time.monotonic() - started
         if waited - reminded >= REMIND_S:
             reminded = waited
-            _logger.warning("waiting for a free GPU among %s (%.0f s)", ", ".join(gpus), waited)
-        time.sleep(POLL_S)
+            _logger.warning(
+                "waiting for %d free of the GPUs %s (%.0f s)", count, ", ".join(gpus), waited
+            )
+        # Not in step with others that wait, which would go on meeting each other halfway.
+        time.sleep(POLL_S * random.uniform(0.5, 1.5))
 
 
-def _try_lock(path: Path) -> bool:
+def _try_lock(path: Path) -> int | None:
+    """The descriptor of the locked file, or None where another process has it."""
     try:
         # Another user's lock file can be locked, but not opened for creation, in a sticky folder.
         descriptor = os.open(path, os.O_RDONLY)
@@ -71,8 +89,15 @@ def _try_lock(path: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        return False
-    # The lock lives as long as any copy of the descriptor: a data worker that outlives a killed
-    # trial must not hold it. This process never closes its own.
-    os.register_at_fork(after_in_child=lambda: os.close(descriptor))
-    return True
+        return None
+    return descriptor
+
+
+def _keep(descriptors: Collection[int]) -> None:
+    """Hold locks until this process ends, and no longer.
+
+    A lock lives as long as any copy of its descriptor: a data worker that outlives a killed trial
+    must not hold it. This process never closes its own.
+    """
+    for descriptor in descriptors:
+        os.register_at_fork(after_in_child=partial(os.close, descriptor))

@@ -1,4 +1,4 @@
-"""One trial: train an architecture for a few iterations and report its accuracy.
+"""One trial: train an architecture for a few iterations and report its fitness.
 
 A search starts thousands of these processes, so this file imports neither Lightning nor nni.nas,
 and NNI only where NNI is the caller.
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,25 @@ import torch
 from torch import Tensor, nn
 
 from nni_evanet.architecture import Architecture, read_architecture
-from nni_evanet.data import DataSource, VideoSet, split_validation
-from nni_evanet.data.batches import evaluation_batches, normalise, train_batches
+from nni_evanet.compat import folder_of_own_experiment, receive_parameters
+from nni_evanet.data import (
+    DataSource,
+    Partition,
+    VideoSet,
+    read_partition,
+    split_validation,
+    write_partition,
+)
+from nni_evanet.data.batches import EvaluationBatches, TrainBatches, normalise
 from nni_evanet.data.clips import ClipDataset, Geometry
+from nni_evanet.data.opening import open_video
+from nni_evanet.data.partition import take
 from nni_evanet.errors import Diverged, InputError
-from nni_evanet.gpus import claim_gpu, visible_gpus
+from nni_evanet.evaluation.metrics import main_metric
+from nni_evanet.gpus import claim_gpus, visible_gpus
 from nni_evanet.networks import build_network
 from nni_evanet.networks.cost import count_macs, count_parameters
+from nni_evanet.training.processes import Member, run_group
 from nni_evanet.training.recipe import (
     GRADIENT_NORM,
     loss_of,
@@ -40,6 +53,8 @@ from nni_evanet.training.recipe import (
 REPORTS = 10
 # Whatever a trial's seed, all trials of all searches hold out the same validation videos.
 PARTITION_SEED = 0
+# In the experiment's folder.
+PARTITION_FILE = "validation.json"
 
 _logger = logging.getLogger(__name__)
 
@@ -60,8 +75,11 @@ class Settings:
     learning_rate: float
     width: int
     dropout: float
+    training_clips: int | None
     validation_clips: int
     seed: int
+    cache: Path | None
+    decoder: str
     workers: int
     threads: int | None
     gpus: int | None
@@ -71,8 +89,9 @@ def run(settings: Settings) -> dict[str, Any]:
     """Take an architecture from NNI or from a file, train it, evaluate it, report the result.
 
     Returns:
-        The final report: `default` (the accuracy), loss, fingerprint, params, gmacs, clips a
-        second in training, peak memory, seconds, unreadable videos.
+        The final report: `default` (the accuracy, or the mAP of multi-label data), loss,
+        fingerprint, params, gmacs, clips a second in training, peak memory, seconds, unreadable
+        videos.
 
     Raises:
         InputError: unusable options, data or architecture.
@@ -83,40 +102,58 @@ def run(settings: Settings) -> dict[str, Any]:
     reporter = Reporter(to_nni=settings.architecture is None)
     _logger.info("architecture %s", architecture.fingerprint)
     videos = settings.data.load("train")
-    device = _prepare_device(settings)
-    training, validation = _make_datasets(videos, settings)
-
-    torch.manual_seed(settings.seed)
-    network = build_network(
-        architecture,
-        num_classes=len(videos.classes),
-        width=settings.width,
-        dropout=settings.dropout,
-    ).to(device)
-    zero_classifier_(network)
-    _logger.info("training on %d videos, %s", len(training), device)
-    speed = train(network, training, settings, reporter)
-    accuracy, loss = evaluate(network, validation, settings)
-    if not math.isfinite(loss):
-        raise Diverged(f"the validation loss is {loss}")
-
-    result = {
-        "default": accuracy,
-        "loss": loss,
-        "fingerprint": architecture.fingerprint,
-        "params": count_parameters(network),
-        "gmacs": count_macs(network, (3, settings.frames, settings.size, settings.size)) / 1e9,
-        "clips_per_second": speed,
-        "peak_memory_mib": _peak_memory_mib(device),
-        "seconds": time.monotonic() - started,
-        "unreadable_videos": len(training.unreadable | validation.unreadable),
-    }
+    parts = _divide(videos, settings)
+    devices = _claim_devices(settings)
+    _logger.info("training on %d videos, %s", len(parts.training), ", ".join(map(str, devices)))
+    result = run_group(train_and_evaluate, devices, architecture, videos, parts, settings, reporter)
+    result["seconds"] = time.monotonic() - started
     reporter.final(result)
     return result
 
 
+def train_and_evaluate(
+    member: Member,
+    architecture: Architecture,
+    videos: VideoSet,
+    parts: Partition,
+    settings: Settings,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """One process's part of a trial; what it returns on rank 0 is the final report."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    training, validation = _make_datasets(videos, parts, settings)
+    torch.manual_seed(settings.seed)
+    network = build_network(
+        architecture,
+        num_classes=len(videos.classes),
+        in_channels=videos.channels,
+        width=settings.width,
+        dropout=settings.dropout,
+    ).to(member.device)
+    zero_classifier_(network)
+    speed = train(network, training, settings, member, reporter)
+    fitness, loss = evaluate(network, validation, settings, member)
+    clip = (videos.channels, settings.frames, settings.size, settings.size)
+    unreadable = member.gather(training.unreadable | validation.unreadable)
+    return {
+        "default": fitness,
+        "loss": loss,
+        "fingerprint": architecture.fingerprint,
+        "params": count_parameters(network),
+        "gmacs": count_macs(network, clip) / 1e9,
+        "clips_per_second": speed,
+        "peak_memory_mib": _peak_memory_mib(member.device),
+        "unreadable_videos": len(set().union(*unreadable)),
+    }
+
+
 def train(
-    network: nn.Module, dataset: ClipDataset, settings: Settings, reporter: Reporter
+    network: nn.Module,
+    dataset: ClipDataset,
+    settings: Settings,
+    member: Member,
+    reporter: Reporter,
 ) -> float:
     """Train for the set iterations; report the training accuracy ten times on the way.
 
@@ -124,33 +161,36 @@ def train(
     sees one at a time, as it saw the 12 of 144 clips of one GPU in the paper.
 
     Returns:
-        Clips a second, loading included.
+        Clips a second of all processes together, loading included.
 
     Raises:
         Diverged: the loss is not finite.
     """
-    device = next(network.parameters()).device
-    autocast, scaler = _precision(device)
+    autocast, scaler = _precision(member.device)
     optimizer, schedule = make_optimizer(
         network, learning_rate=settings.learning_rate, iterations=settings.iterations
     )
-    batches = train_batches(
+    batches = TrainBatches(
         dataset,
         batch_size=settings.batch_size,
         iterations=settings.iterations,
         workers=settings.workers,
+        rank=member.rank,
+        world=member.world,
     )
     reports = {round(settings.iterations * n / REPORTS) for n in range(1, REPORTS + 1)}
     network.train()
-    recent = Mean(device)
+    trained = member.wrap(network)
+    recent = Scores()
     started = time.monotonic()
-    for iteration, (clips, labels) in enumerate(batches, 1):
-        for part, part_labels in _to_device(clips, labels, settings, device):
-            with autocast:
-                logits = network(normalise(part))
-                loss = loss_of(logits, part_labels)
-            scaler.scale(loss * len(part) / len(clips)).backward()
-            recent.add(logits, part_labels, loss)
+    for iteration, (clips, targets) in enumerate(batches, 1):
+        for part, part_targets, last in _micro_batches(clips, targets, settings, member.device):
+            with member.accumulating(trained, last):
+                with autocast:
+                    logits = trained(normalise(part))
+                    loss = loss_of(logits, part_targets)
+                scaler.scale(loss * len(part) / len(clips)).backward()
+            recent.add(logits, part_targets, loss)
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         scaler.step(optimizer)
@@ -158,49 +198,88 @@ def train(
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         if iteration in reports:
-            accuracy, mean_loss = recent.read()
+            metric, mean_loss = recent.read()
             if not math.isfinite(mean_loss):
                 raise Diverged(f"the training loss is {mean_loss} at iteration {iteration}")
-            reporter.intermediate({"default": accuracy, "loss": mean_loss})
-            recent = Mean(device)
+            if member.rank == 0:
+                reporter.intermediate({"default": metric, "loss": mean_loss})
+            recent = Scores()
     return settings.iterations * settings.batch_size / (time.monotonic() - started)
 
 
 @torch.inference_mode()
-def evaluate(network: nn.Module, dataset: ClipDataset, settings: Settings) -> tuple[float, float]:
-    """Accuracy and mean loss on one centre clip of each video."""
-    device = next(network.parameters()).device
-    autocast, _ = _precision(device)
+def evaluate(
+    network: nn.Module, dataset: ClipDataset, settings: Settings, member: Member
+) -> tuple[float, float]:
+    """Metric and mean loss on one centre clip of each video; meaningful on rank 0.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    autocast, _ = _precision(member.device)
+    member.share_buffers(network)
     network.eval()
-    mean = Mean(device)
-    batches = evaluation_batches(
-        dataset, batch_size=settings.micro_batch or settings.batch_size, workers=settings.workers
+    scores = Scores()
+    batches = EvaluationBatches(
+        dataset,
+        batch_size=settings.micro_batch or settings.batch_size,
+        workers=settings.workers,
+        rank=member.rank,
+        world=member.world,
     )
-    for clips, labels in batches:
-        for part, part_labels in _to_device(clips, labels, settings, device):
+    for clips, targets, _ in batches:
+        for part, part_targets, _ in _micro_batches(clips, targets, settings, member.device):
             with autocast:
                 logits = network(normalise(part))
-                mean.add(logits, part_labels, loss_of(logits, part_labels))
-    return mean.read()
+                scores.add(logits, part_targets, loss_of(logits, part_targets))
+    gathered = member.gather(scores.cpu())
+    if not gathered:
+        return math.nan, math.nan
+    metric, loss = Scores.joined(gathered).read()
+    if not math.isfinite(loss):
+        raise Diverged(f"the validation loss is {loss}")
+    return metric, loss
 
 
-class Mean:
-    """Running accuracy and loss over clips, summed on the device: reading waits for it."""
+class Scores:
+    """Logits, targets and losses of clips, kept on their device: only reading waits for it."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(3, device=device)
+    def __init__(self) -> None:
+        self._logits: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self._losses: list[Tensor] = []
 
-    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Take in (B, classes) logits, (B,) labels and their mean loss."""
-        correct = (logits.detach().argmax(1) == labels).sum()
-        self._sums += torch.stack(
-            [correct, loss.detach() * len(labels), torch.ones_like(correct) * len(labels)]
-        )
+    @classmethod
+    def joined(cls, parts: list[Scores]) -> Scores:
+        """The scores of all parts."""
+        whole = cls()
+        for part in parts:
+            whole._logits += part._logits
+            whole._targets += part._targets
+            whole._losses += part._losses
+        return whole
+
+    def cpu(self) -> Scores:
+        """The same in the host's memory."""
+        here = Scores()
+        here._logits = [tensor.cpu() for tensor in self._logits]
+        here._targets = [tensor.cpu() for tensor in self._targets]
+        here._losses = [tensor.cpu() for tensor in self._losses]
+        return here
+
+    def add(self, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
+        """Take in (B, classes) logits, their targets and their mean loss."""
+        self._logits.append(logits.detach().float())
+        self._targets.append(targets)
+        self._losses.append(loss.detach().float() * len(logits))
 
     def read(self) -> tuple[float, float]:
-        """The accuracy and the mean loss of what was added."""
-        correct, loss, count = self._sums.tolist()
-        return correct / count, loss / count
+        """The metric and the mean loss of what was added."""
+        targets = torch.cat(self._targets)
+        loss = torch.stack(self._losses).sum().item() / len(targets)
+        if not math.isfinite(loss):
+            return math.nan, loss
+        return main_metric(torch.cat(self._logits), targets), loss
 
 
 class Reporter:
@@ -231,22 +310,40 @@ def _read_architecture(settings: Settings) -> Architecture:
         return read_architecture(settings.architecture)
     if "NNI_TRIAL_JOB_ID" not in os.environ:
         raise InputError("no architecture: give --architecture FILE, or start it with nnictl")
-    from nni_evanet.compat import receive_parameters
-
     return Architecture.from_sample(receive_parameters(), settings.meta)
 
 
-def _prepare_device(settings: Settings) -> torch.device:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+def _divide(videos: VideoSet, settings: Settings) -> Partition:
+    """The videos to train on and those held out: the same for every trial of an experiment."""
+    experiment = folder_of_own_experiment()
+    file = experiment / PARTITION_FILE if experiment else None
+    if file and file.exists():
+        parts = read_partition(file, videos.videos, root=videos.root)
+    else:
+        parts = split_validation(
+            videos.videos, count=settings.validation_clips, seed=PARTITION_SEED
+        )
+        if file:
+            write_partition(file, parts, root=videos.root)
+    if settings.training_clips is None:
+        return parts
+    training = take(parts.training, count=settings.training_clips, seed=PARTITION_SEED)
+    return Partition(training, parts.validation)
+
+
+def _claim_devices(settings: Settings) -> list[torch.device]:
+    """The devices to train on, one process each; no other GPU is visible afterwards."""
     if settings.gpus is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(visible_gpus())
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        claimed = claim_gpus(visible_gpus(), settings.gpus)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(claimed)
+        return [torch.device("cuda", index) for index in range(settings.gpus)]
+    return [torch.device("cuda" if torch.cuda.is_available() else "cpu")]
 
 
-def _make_datasets(videos: VideoSet, settings: Settings) -> tuple[ClipDataset, ClipDataset]:
-    """The training part and the validation part, in memory where both are small enough."""
-    parts = split_validation(videos.videos, count=settings.validation_clips, seed=PARTITION_SEED)
+def _make_datasets(
+    videos: VideoSet, parts: Partition, settings: Settings
+) -> tuple[ClipDataset, ClipDataset]:
+    """The training part and the validation part."""
     geometry = Geometry(
         frames=settings.frames,
         size=settings.size,
@@ -254,20 +351,34 @@ def _make_datasets(videos: VideoSet, settings: Settings) -> tuple[ClipDataset, C
         margin=videos.margin,
         flip=videos.flip,
     )
-    training = ClipDataset(parts.training, geometry, training=True, seed=settings.seed)
-    validation = ClipDataset(parts.validation, geometry, training=False)
-    if training.fits_in_memory():
-        training.load()
-        validation.load()
+    open_source = partial(open_video, decoder=settings.decoder)
+    classes = len(videos.classes) if videos.multi_label else None
+    training, validation = (
+        ClipDataset(
+            part,
+            geometry,
+            training=part is parts.training,
+            classes=classes,
+            seed=settings.seed,
+            open_source=open_source,
+        )
+        for part in (parts.training, parts.validation)
+    )
     return training, validation
 
 
-def _to_device(
-    clips: Tensor, labels: Tensor, settings: Settings, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _micro_batches(
+    clips: Tensor, targets: Tensor, settings: Settings, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Parts of a batch on the device, each with its targets and whether it is the last."""
     size = settings.micro_batch or settings.batch_size
-    for part, part_labels in zip(clips.split(size), labels.split(size), strict=True):
-        yield part.to(device, non_blocking=True), part_labels.to(device, non_blocking=True)
+    parts = list(zip(clips.split(size), targets.split(size), strict=True))
+    for number, (part, part_targets) in enumerate(parts, 1):
+        yield (
+            part.to(device, non_blocking=True),
+            part_targets.to(device, non_blocking=True),
+            number == len(parts),
+        )
 
 
 def _precision(device: torch.device) -> tuple[AbstractContextManager[Any], torch.amp.GradScaler]:

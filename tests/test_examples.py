@@ -26,13 +26,16 @@ def test_an_example_is_accepted_by_all_who_read_it(path):
     assert parsed.params["meta"] == config.tuner.class_args["space"]
 
 
-def test_the_kinetics_example_is_the_paper_s_appendix_b():
-    config = ExperimentConfig.load(next(p for p in EXAMPLES if p.stem == "kinetics"))
+@pytest.mark.parametrize(
+    ("name", "frames"), [("kinetics", 32), ("hmdb51", 32), ("charades", 64), ("moments", 32)]
+)
+def test_an_example_is_the_paper_s_appendix_b(name, frames):
+    config = ExperimentConfig.load(next(p for p in EXAMPLES if p.stem == name))
     arguments = config.tuner.class_args
     assert (arguments["population_size"], arguments["sample_size"]) == (100, 25)
     assert (arguments["max_mutations"], arguments["rounds"]) == (7, 100)
     assert config.max_trial_number == 2100 and config.trial_gpu_number is None
     trial = main.commands["trial"].make_context("trial", shlex.split(config.trial_command)[3:])
-    paper = {"frames": 32, "size": 176, "iterations": 1000, "batch_size": 144}
-    paper |= {"validation_clips": 1000, "fps": 25.0, "width": 64}
+    paper = {"frames": frames, "size": 176, "iterations": 1000, "batch_size": 144}
+    paper |= {"validation_clips": 1000, "width": 64, "dataset": name, "modality": "rgb"}
     assert {name: trial.params[name] for name in paper} == paper

@@ -14,7 +14,7 @@ from nni_evanet.architecture import Module, ResNetStem, Stream
 from nni_evanet.cli import main
 from nni_evanet.data.moving_digits import make_moving_digits
 from nni_evanet.training.recipe import make_optimizer
-from nni_evanet.trial import Mean
+from nni_evanet.trial import Scores
 
 SMALL = ["--frames", "8", "--size", "16", "--width", "4", "--iterations", "4", "--batch-size", "4"]
 SMALL += ["--validation-clips", "24", "--workers", "0", "--threads", "1", "--dropout", "0"]
@@ -94,10 +94,10 @@ def test_micro_batches_give_the_whole_batchs_gradient(clips, architecture, monke
 class _LinearNetwork(torch.nn.Module):
     """Without batch norm, whose statistics depend on what passes through at once."""
 
-    def __init__(self, architecture, *, num_classes, width, dropout):
+    def __init__(self, architecture, *, num_classes, in_channels, width, dropout):
         super().__init__()
         self.head = torch.nn.Module()
-        self.head.classifier = torch.nn.Conv3d(3, num_classes, 3)
+        self.head.classifier = torch.nn.Conv3d(in_channels, num_classes, 3)
 
     def forward(self, clips):
         return self.head.classifier(clips).mean((2, 3, 4))
@@ -193,7 +193,7 @@ def test_the_learning_rate_warms_up_and_decays_to_zero():
 
 
 def test_means_weigh_clips_not_batches():
-    mean = Mean(torch.device("cpu"))
+    mean = Scores()
     logits = torch.eye(3)
     mean.add(logits, torch.tensor([0, 1, 2]), torch.tensor(1.0))
     mean.add(logits[:1], torch.tensor([1]), torch.tensor(5.0))

@@ -13,6 +13,7 @@ from nni_evanet.data.registry import DATASETS, MODALITIES, DataSource
 from nni_evanet.decisions import METAS
 
 META = click.Choice(list(METAS))
+DECODER = click.Choice(("auto", "pyav", "torchcodec"))
 POSITIVE = click.IntRange(min=1)
 NOT_NEGATIVE = click.IntRange(min=0)
 PositiveFloat = click.FloatRange(min=0, min_open=True)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nni_evanet.commands.options import (
+    DECODER,
     FILE,
     FOLDER,
     META,
@@ -46,11 +47,14 @@ def export_space(meta: str, out: Path | None) -> None:
 @click.option("--learning-rate", type=PositiveFloat, default=0.015, show_default=True)
 @click.option("--width", type=POSITIVE, default=64, show_default=True, help="The stem's filters.")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.5)
+@click.option("--training-clips", type=POSITIVE, help="Videos to train on. Default: all others.")
 @click.option("--validation-clips", type=POSITIVE, default=1000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--workers", type=NOT_NEGATIVE, default=4, show_default=True)
+@click.option("--cache", type=FOLDER, help="Clips decoded once; made if it is not there.")
+@click.option("--decoder", type=DECODER, default="auto", show_default=True)
 @click.option("--threads", type=POSITIVE, help="Of the CPU. Default: PyTorch's choice.")
-@click.option("--gpus", type=click.IntRange(1, 1), help="Claim a GPU that NNI did not assign.")
+@click.option("--gpus", type=POSITIVE, help="Claim that many GPUs that NNI did not assign.")
 def trial(**options: Any) -> None:
     """Train and evaluate one architecture: what NNI runs for each trial."""
     from nni_evanet.trial import Settings, run

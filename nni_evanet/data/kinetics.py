@@ -1,8 +1,8 @@
 """Kinetics, in the three layouts in which copies of it lie on disks.
 
-- the official csv (``label,youtube_id,time_start,time_end,split``) beside the clips, which stand in
-  class folders (named with spaces or with underscores), below a folder for the subset or not, or
-  all in one folder;
+- the official csv (``label,youtube_id,time_start,time_end,split``), one a subset or one for all,
+  beside the clips, which stand in class folders (named with spaces or with underscores), below a
+  folder for the subset or not, or all in one folder;
 - a list file of PySlowFast and pytorchvideo: lines ``path label``, without a header;
 - class folders without any annotation file.
 """
@@ -13,13 +13,16 @@ import csv
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from nni_evanet.data.videos import DataError, Video, VideoSet
+from nni_evanet.data.listing import EXTENSIONS, check_found, open_text, subfolders, video_files
+from nni_evanet.data.videos import DataError, Video, VideoSet, relative_path
 
 CSV_FIELDS = ("label", "youtube_id", "time_start", "time_end", "split")
-EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
+FLOW_FOLDER = "flow"
 SUBSETS = ("train", "val", "test")
 # Copies call the validation split by either name.
 _SUBSET_NAMES = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
@@ -55,21 +58,17 @@ def load_layout(
     elif _is_official(annotation):
         classes, videos, missing = _from_csv(annotation, subset)
     else:
-        classes, videos, missing = _from_list(annotation)
+        classes, videos, missing = _from_list(annotation, subset)
+    source = annotation or data_path
     if len(classes) < 2:
-        raise DataError(f"{annotation or data_path}: 1 class, expected at least 2 ({classes[0]!r})")
-    if not videos:
-        raise DataError(f"{annotation or data_path}: none of its {len(missing)} videos is there")
-    if missing:
-        logger.warning(
-            "%s: %d of %d videos are not on the disk, the first is %s",
-            annotation, len(missing), len(missing) + len(videos), missing[0],
-        )  # fmt: skip
+        raise DataError(f"{source}: 1 class, expected at least 2 ({classes[0]!r})")
+    check_found(source, videos, missing)
     return VideoSet(
         name=name,
         subset=subset,
         classes=classes,
         videos=tuple(videos),
+        root=_root(annotation.parent if annotation else data_path, videos),
         missing=tuple(missing),
         flip=flip,
         margin=margin,
@@ -77,6 +76,13 @@ def load_layout(
 
 
 Listing = tuple[tuple[str, ...], list[Video], list[str]]
+
+
+def _root(folder: Path, videos: list[Video]) -> Path:
+    """The dataset's folder; a list file may name videos that stand elsewhere: what they share."""
+    if not any(relative_path(v.path, folder).startswith(os.pardir) for v in videos):
+        return folder
+    return Path(os.path.commonpath({os.path.abspath(v.path.parent) for v in videos}))
 
 
 def _find_annotation(folder: Path, subset: str) -> Path | None:
@@ -87,73 +93,111 @@ def _find_annotation(folder: Path, subset: str) -> Path | None:
     others = [f"{s}.csv" for s in SUBSETS if (folder / f"{s}.csv").is_file()]
     if others:
         raise DataError(f"{folder}: no {subset}.csv beside {', '.join(others)}")
-    return None
+    of_all = [path for path in sorted(folder.glob("*.csv")) if _missing_field(path) is None]
+    if len(of_all) > 1:
+        names = " and ".join(path.name for path in of_all)
+        raise DataError(f"{folder}: {names} could both be the annotations, name one of them")
+    return of_all[0] if of_all else None
+
+
+def _first_line(annotation: Path) -> str:
+    with open_text(annotation) as file:
+        return file.readline().strip()
+
+
+def _missing_field(annotation: Path) -> str | None:
+    """The first of the official csv's fields that is not in the header."""
+    found = [field.strip() for field in _first_line(annotation).split(",")]
+    return next((field for field in CSV_FIELDS if field not in found), None)
 
 
 def _is_official(annotation: Path) -> bool:
     """Whether this is the official csv, judging by its first line; an error if it is neither."""
-    with _open(annotation) as file:
-        first = file.readline().strip().lstrip("\ufeff")
+    first = _first_line(annotation)
     if not first:
         raise DataError(f"{annotation}: empty, expected the header {','.join(CSV_FIELDS)}")
     if _LIST_LINE.fullmatch(first):
         return False
-    found = [field.strip() for field in first.split(",")]
-    for field in CSV_FIELDS:
-        if field not in found:
-            raise DataError(
-                f"{annotation}: no field {field!r} in its header {first[:80]!r}, "
-                f"expected {','.join(CSV_FIELDS)} (or a list file of lines 'path label')"
-            )
+    if field := _missing_field(annotation):
+        raise DataError(
+            f"{annotation}: no field {field!r} in its header {first[:80]!r}, "
+            f"expected {','.join(CSV_FIELDS)} (or a list file of lines 'path label')"
+        )
     return True
 
 
-def _open(path: Path):  # type: ignore[no-untyped-def]
-    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="")
+@dataclass(frozen=True)
+class _Clip:
+    """A row of the official csv; ``stem`` is the file's name without its extension."""
+
+    label: str
+    youtube_id: str
+    stem: str
+    split: str
 
 
 def _from_csv(annotation: Path, subset: str) -> Listing:
-    rows = list(_read_rows(annotation))
-    if not rows:
+    clips = list(_read_clips(annotation))
+    if not clips:
         raise DataError(f"{annotation}: no rows below the header")
-    # The training file names the classes: another subset may lack some.
+    # The training clips name the classes: another subset may lack some.
     training = annotation.with_name("train.csv")
     named_by = training if subset != "train" and training.is_file() else annotation
-    known = rows if named_by == annotation else list(_read_rows(named_by))
-    classes = tuple(sorted({label for label, _, _ in known}))
+    known = clips if named_by == annotation else _read_clips(named_by)
+    classes = tuple(sorted({clip.label for clip in known}))
     index = {label: i for i, label in enumerate(classes)}
+    clips = _of_subset(clips, subset, annotation)
     places = _Places(annotation.parent, subset)
     videos, missing = [], []
-    for label, youtube_id, stem in rows:
-        if label not in index:
-            raise DataError(f"{annotation}: label {label!r} is not a class of {named_by}")
-        path = places.find(label, stem)
+    for clip in clips:
+        if clip.label not in index:
+            raise DataError(f"{annotation}: label {clip.label!r} is not a class of {named_by}")
+        path = places.find(clip.label, clip.stem)
         if path is None:
-            missing.append(f"{label}/{stem}")
+            missing.append(f"{clip.label}/{clip.stem}")
         else:
-            videos.append(Video(path=path, labels=(index[label],), group=youtube_id))
-    for label in dict.fromkeys(label for label, _, _ in rows):
+            videos.append(Video(path=path, labels=(index[clip.label],), group=clip.youtube_id))
+    for label in dict.fromkeys(clip.label for clip in clips):
         if places.has_class_folders and not places.has_folder(label):
             raise DataError(f"{annotation}: no folder for its label {label!r} in {places.root}")
     return classes, videos, missing
 
 
-def _read_rows(annotation: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield label, YouTube id and the file's name without its extension."""
-    with _open(annotation) as file:
-        for line, row in enumerate(csv.DictReader(file, skipinitialspace=True), start=2):
+def _of_subset(clips: list[_Clip], subset: str, annotation: Path) -> list[_Clip]:
+    """The rows of a subset: a file may hold all of them, and must not pass one off as another.
+
+    A row whose split is none of the official names belongs to whatever the file is taken for.
+    """
+    others = {name for s in SUBSETS if s != subset for name in _SUBSET_NAMES[s]}
+    kept = [clip for clip in clips if clip.split not in others]
+    if not kept:
+        raise DataError(
+            f"{annotation}: no row of the {subset} split, all {len(clips)} say "
+            f"{', '.join(sorted({clip.split for clip in clips}))!r}"
+        )
+    if len(kept) < len(clips):
+        logger.info("%s: %d of %d rows are of %s", annotation, len(kept), len(clips), subset)
+    return kept
+
+
+def _read_clips(annotation: Path) -> Iterator[_Clip]:
+    with open_text(annotation) as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        for row in reader:
+            place = f"{annotation}, line {reader.line_num}"
             for field in CSV_FIELDS[:4]:
                 if not row.get(field):
-                    raise DataError(f"{annotation}, line {line}: field {field!r} is empty")
+                    raise DataError(f"{place}: field {field!r} is empty")
             try:
                 start, end = (int(float(row[f])) for f in ("time_start", "time_end"))
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise DataError(
-                    f"{annotation}, line {line}: time_start {row['time_start']!r}, time_end "
-                    f"{row['time_end']!r}: expected seconds"
+                    f"{place}: time_start {row['time_start']!r}, time_end {row['time_end']!r}: "
+                    "expected seconds"
                 ) from None
             youtube_id = row["youtube_id"]
-            yield row["label"], youtube_id, f"{youtube_id}_{start:06d}_{end:06d}"
+            stem = f"{youtube_id}_{start:06d}_{end:06d}"
+            yield _Clip(row["label"], youtube_id, stem, (row["split"] or "").strip().lower())
 
 
 class _Places:
@@ -162,7 +206,7 @@ class _Places:
     def __init__(self, folder: Path, subset: str) -> None:
         below = [folder / name for name in _SUBSET_NAMES[subset] if (folder / name).is_dir()]
         self.root = below[0] if below else folder
-        self._folders = {_plain(entry.name): entry for entry in _subfolders(self.root)}
+        self._folders = {_plain(entry.name): entry for entry in subfolders(self.root)}
         self._files: dict[Path, dict[str, Path]] = {}
 
     @property
@@ -178,7 +222,7 @@ class _Places:
 
     def _listing(self, folder: Path) -> dict[str, Path]:
         if folder not in self._files:
-            self._files[folder] = {path.stem: path for path in _video_files(folder)}
+            self._files[folder] = {path.stem: path for path in video_files(folder)}
         return self._files[folder]
 
 
@@ -186,46 +230,49 @@ def _plain(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith("."))
-
-
-def _video_files(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        found = [e.path for e in entries if e.name.lower().endswith(EXTENSIONS)]
-    return sorted(Path(path) for path in found if not Path(path).name.startswith("."))
-
-
-def _from_list(annotation: Path) -> Listing:
+def _from_list(annotation: Path, subset: str) -> Listing:
+    lines = list(_read_list(annotation))
+    # The training list names the classes: another subset may lack some.
+    training = annotation.with_name(f"train{annotation.suffix}")
+    of_other = subset != "train" and annotation.stem in _SUBSET_NAMES[subset]
+    named_by = training if of_other and training.is_file() else annotation
+    classes = _names_of_labels(lines if named_by == annotation else list(_read_list(named_by)))
     videos, missing = [], []
-    with _open(annotation) as file:
+    for name, label in lines:
+        if label >= len(classes):
+            raise DataError(f"{annotation}: label {label} is not a class of {named_by}")
+        path = annotation.parent / name
+        if path.is_file():
+            videos.append(Video(path=path, labels=(label,), group=_youtube_id(path)))
+        else:
+            missing.append(name)
+    return classes, videos, missing
+
+
+def _read_list(annotation: Path) -> Iterator[tuple[str, int]]:
+    """Path and label of every line."""
+    with open_text(annotation) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             match = _LIST_LINE.fullmatch(line.strip())
             if match is None:
                 raise DataError(f"{annotation}, line {number}: expected 'path label', a label >= 0")
-            path = annotation.parent / match["path"]
-            if path.is_file():
-                videos.append(
-                    Video(path=path, labels=(int(match["label"]),), group=_youtube_id(path))
-                )
-            else:
-                missing.append(match["path"])
-    if not videos:
-        return ("0", "1"), videos, missing
-    return _names_of_labels(videos), videos, missing
+            yield match["path"], int(match["label"])
 
 
-def _names_of_labels(videos: list[Video]) -> tuple[str, ...]:
-    """A list file has numbers only: take the folders' names where these agree with them."""
-    folders: dict[int, set[str]] = {}
-    for video in videos:
-        folders.setdefault(video.label, set()).add(video.path.parent.name)
-    names = {label: min(found) for label, found in folders.items() if len(found) == 1}
+def _names_of_labels(lines: list[tuple[str, int]]) -> tuple[str, ...]:
+    """A list file has numbers only: take the folders' names where every label has one of its own.
+
+    Labels between the lowest and the highest that no line has are classes too.
+    """
+    folders: dict[int, Counter[str]] = {}
+    for name, label in lines:
+        folder = os.path.basename(os.path.dirname(name))
+        folders.setdefault(label, Counter())[folder] += 1
+    names = {label: counts.most_common(1)[0][0] for label, counts in folders.items()}
     distinct = len(set(names.values())) == len(folders)
-    count = max(folders) + 1
+    count = max(folders, default=0) + 1
     return tuple(names.get(i, str(i)) if distinct else str(i) for i in range(count))
 
 
@@ -238,21 +285,29 @@ def _from_folders(data_path: Path, subset: str) -> Listing:
     if subset not in roots:
         raise DataError(f"{data_path}: neither {subset}.csv nor a folder {subset}")
     root = roots[subset]
-    classes = tuple(folder.name for folder in _subfolders(roots.get("train", root)))
+    class_folders = [f for f in subfolders(roots.get("train", root)) if not _is_flow(f)]
+    classes = tuple(folder.name for folder in class_folders)
     if not classes:
         raise DataError(f"{root}: neither an annotation file nor class folders")
     videos = []
-    for folder in _subfolders(root):
+    for folder in subfolders(root):
+        if _is_flow(folder):
+            continue
         if folder.name not in classes:
             raise DataError(f"{folder}: not a class of {roots['train']}")
         label = classes.index(folder.name)
         videos += [
             Video(path=path, labels=(label,), group=_youtube_id(path))
-            for path in _video_files(folder)
+            for path in video_files(folder)
         ]
     if not videos:
         raise DataError(f"{root}: no video ({', '.join(EXTENSIONS)}) in its folders")
     return classes, videos, []
+
+
+def _is_flow(folder: Path) -> bool:
+    """Whether this is the folder of optical flow, which may stand among the class folders."""
+    return folder.name == FLOW_FOLDER and not video_files(folder)
 
 
 def _youtube_id(path: Path) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nni_evanet.data.videos import DataError, Video
+from nni_evanet.data.videos import DataError, Video, relative_path
+
+_FORMAT = 1
+# Stands for the class of the videos that have no label: they are divided like any class.
+_NO_LABEL = (-1,)
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,11 @@ def split_validation(
 ) -> Partition:
     """Divide a training split into a training and a validation part.
 
-    Stratified: a class's share of the validation part is its share of all videos. Grouped: videos
-    of one group stay together, so that where a group holds several videos the size and the shares
-    are met as closely as whole groups allow, the size never by more than a group. The result
-    depends on the set of videos and the seed, not on the order of the list; the parts keep the
-    list's order.
+    Stratified: a class's share of the validation part is its share of all videos; where videos have
+    several labels, that holds for each class by itself. Grouped: videos of one group stay together,
+    so that where a group holds several videos the size and the shares are met as closely as whole
+    groups allow, the size never by more than a group. The result depends on the set of videos and
+    the seed, not on the order of the list; the parts keep the list's order.
 
     Args:
         videos: the training split.
@@ -46,20 +51,31 @@ def split_validation(
         DataError: the part asked for is empty, or leaves nothing to train on.
     """
     wanted = _wanted(len(videos), count, fraction)
-    groups: dict[str, list[Video]] = defaultdict(list)
-    for video in videos:
-        groups[video.group].append(video)
-    order = sorted(groups)
-    random.Random(seed).shuffle(order)
-    held_out = _choose({name: groups[name] for name in order}, _places(videos, wanted), wanted)
+    held_out = _select(videos, wanted, key=lambda video: video.group, seed=seed)
     validation = tuple(v for v in videos if v.group in held_out)
     training = tuple(v for v in videos if v.group not in held_out)
     if not training:
         raise DataError(
             f"cannot hold {wanted} of {len(videos)} videos out for validation: they come from "
-            f"{len(groups)} recordings, and training needs at least one of these"
+            f"{len(held_out)} recordings, and training needs at least one of these"
         )
     return Partition(training, validation)
+
+
+def take(videos: Sequence[Video], *, count: int, seed: int = 0) -> tuple[Video, ...]:
+    """A part of some videos, stratified as in `split_validation`, in the list's order.
+
+    Groups do not matter here: nothing that is left out is used.
+
+    Raises:
+        DataError: ``count`` is not between 1 and the number of videos.
+    """
+    if not 0 < count <= len(videos):
+        raise DataError(f"part of {count} videos: expected 1 to {len(videos)}")
+    if count == len(videos):
+        return tuple(videos)
+    taken = _select(videos, count, key=lambda video: str(video.path), seed=seed)
+    return tuple(v for v in videos if str(v.path) in taken)
 
 
 def _wanted(total: int, count: int | None, fraction: float | None) -> int:
@@ -73,65 +89,123 @@ def _wanted(total: int, count: int | None, fraction: float | None) -> int:
     return wanted
 
 
-def _places(videos: Sequence[Video], wanted: int) -> Counter[tuple[int, ...]]:
-    """Divide the wanted number among the classes by largest remainders."""
-    sizes = Counter(v.labels for v in videos)
+def _select(
+    videos: Sequence[Video], wanted: int, *, key: Callable[[Video], str], seed: int
+) -> set[str]:
+    """The names of the groups, as ``key`` gives them, that make up a stratified part."""
+    groups: dict[str, list[Video]] = defaultdict(list)
+    for video in videos:
+        groups[key(video)].append(video)
+    order = sorted(groups)
+    random.Random(seed).shuffle(order)
+    return _choose([_Group(name, groups[name]) for name in order], _places(videos, wanted), wanted)
+
+
+class _Group:
+    """Videos that stay together: how many, and how many of each class."""
+
+    __slots__ = ("demand", "name", "size")
+
+    def __init__(self, name: str, members: list[Video]) -> None:
+        self.name = name
+        self.size = len(members)
+        self.demand = _count_labels(members)
+
+    def fits(self, places: Counter[int]) -> bool:
+        return all(places[label] >= n for label, n in self.demand.items())
+
+    def gain(self, places: Counter[int]) -> int:
+        """By how much the group brings the classes' numbers nearer to those wanted."""
+        return sum(2 * min(n, places[label]) - n for label, n in self.demand.items())
+
+    def fill(self, places: Counter[int]) -> None:
+        for label, n in self.demand.items():
+            places[label] = max(0, places[label] - n)
+
+
+def _count_labels(videos: Sequence[Video]) -> Counter[int]:
+    return Counter(label for video in videos for label in video.labels or _NO_LABEL)
+
+
+def _places(videos: Sequence[Video], wanted: int) -> Counter[int]:
+    """How often each class should appear in the part: its share, by largest remainders."""
+    sizes = _count_labels(videos)
+    total = round(wanted * sizes.total() / len(videos))
     # A class keeps a video to train on wherever the number allows it.
-    spare = 1 if wanted <= len(videos) - len(sizes) else 0
-    room = {labels: size - spare for labels, size in sorted(sizes.items())}
-    shares = {labels: wanted * size / len(videos) for labels, size in sizes.items()}
-    places = Counter({labels: min(int(shares[labels]), room[labels]) for labels in room})
-    by_remainder = sorted(room, key=lambda labels: places[labels] - shares[labels])
-    while (left := wanted - places.total()) > 0:
-        for labels in [c for c in by_remainder if places[c] < room[c]][:left]:
-            places[labels] += 1
+    spare = 1 if total <= sizes.total() - len(sizes) else 0
+    room = {label: size - spare for label, size in sorted(sizes.items())}
+    shares = {label: wanted * size / len(videos) for label, size in sizes.items()}
+    places = Counter({label: min(int(shares[label]), room[label]) for label in room})
+    by_remainder = sorted(room, key=lambda label: places[label] - shares[label])
+    while (left := total - places.total()) > 0:
+        for label in [c for c in by_remainder if places[c] < room[c]][:left]:
+            places[label] += 1
     return places
 
 
-def _choose(
-    groups: dict[str, list[Video]], places: Counter[tuple[int, ...]], wanted: int
-) -> set[str]:
-    chosen: dict[str, int] = {}
-    demands = {name: Counter(v.labels for v in members) for name, members in groups.items()}
-    for name, demand in demands.items():
-        if demand <= places:
-            places -= demand
-            chosen[name] = demand.total()
-    # What is left open fits no group exactly. Take the group of which most fits, as long as that
-    # brings the part nearer to the wanted number.
-    while True:
-        missing = wanted - sum(chosen.values())
-        nearer = [n for n in groups if n not in chosen and demands[n].total() <= 2 * missing]
-        if not nearer:
-            break
-        best = max(nearer, key=lambda n: 2 * (demands[n] & places).total() - demands[n].total())
-        places -= demands[best]
-        chosen[best] = demands[best].total()
-    return set(chosen) or {min(groups, key=lambda name: len(groups[name]))}
+def _choose(groups: list[_Group], places: Counter[int], wanted: int) -> set[str]:
+    missing = wanted
+    chosen: set[str] = set()
+    left = []
+    for group in groups:
+        if group.size <= missing and group.fits(places):
+            group.fill(places)
+            missing -= group.size
+            chosen.add(group.name)
+        else:
+            left.append(group)
+    # What is left open fits no group exactly. Take the group that fits best, the first of several,
+    # as long as that brings the part nearer to the wanted number. Gains only ever shrink, so a
+    # group whose gain still holds when it comes to the top of the heap is the best.
+    heap = [(-group.gain(places), i) for i, group in enumerate(left) if group.size <= 2 * missing]
+    heapq.heapify(heap)
+    while heap:
+        loss, i = heapq.heappop(heap)
+        group = left[i]
+        if group.size > 2 * missing:
+            continue
+        now = -group.gain(places)
+        if now > loss:
+            heapq.heappush(heap, (now, i))
+            continue
+        group.fill(places)
+        missing -= group.size
+        chosen.add(group.name)
+    return chosen or {min(groups, key=lambda group: group.size).name}
 
 
 def write_partition(path: Path, partition: Partition, *, root: Path) -> None:
-    """Save which videos are held out, as JSON; paths relative to the dataset's folder ``root``."""
-    held_out = [os.path.relpath(v.path, root) for v in partition.validation]
+    """Save both parts, as JSON; paths relative to ``root``, the `VideoSet`'s."""
+    names = {
+        part: [relative_path(video.path, root) for video in getattr(partition, part)]
+        for part in ("training", "validation")
+    }
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(json.dumps({"validation": held_out}, indent=0))
+    temporary.write_text(json.dumps({"format": _FORMAT, **names}, indent=0))
     os.replace(temporary, path)
 
 
 def read_partition(path: Path, videos: Sequence[Video], *, root: Path) -> Partition:
-    """Divide videos the way a saved file says.
+    """Divide videos the way a saved file says; those that it does not name are in no part.
 
     Raises:
         DataError: the file cannot be read, or names videos that are not in the list.
     """
     try:
-        held_out = set(json.loads(path.read_text())["validation"])
+        saved = json.loads(path.read_text())
+        if saved["format"] != _FORMAT:
+            raise ValueError(f"format {saved['format']!r}, expected {_FORMAT}")
+        training, validation = set(saved["training"]), set(saved["validation"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a saved validation part ({error!r})") from None
-    names = {v: os.path.relpath(v.path, root) for v in videos}
-    if unknown := held_out - set(names.values()):
-        raise DataError(f"{path}: {min(unknown)} is not a video of the training split")
+    names = [relative_path(video.path, root) for video in videos]
+    if unknown := (training | validation).difference(names):
+        raise DataError(
+            f"{path}: does not fit the videos in {root}: {len(unknown)} of its "
+            f"{len(training | validation)} are not there, the first is {min(unknown)}"
+        )
+    named = list(zip(videos, names, strict=True))
     return Partition(
-        tuple(v for v in videos if names[v] not in held_out),
-        tuple(v for v in videos if names[v] in held_out),
+        tuple(video for video, name in named if name in training),
+        tuple(video for video, name in named if name in validation),
     )

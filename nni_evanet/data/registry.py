@@ -6,7 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nni_evanet.data.kinetics import SUBSETS, load_kinetics
+from nni_evanet.data.charades import load_charades
+from nni_evanet.data.exclusion import Exclusions, read_exclusions, without
+from nni_evanet.data.flow_folders import use_flow
+from nni_evanet.data.hmdb51 import load_hmdb51
+from nni_evanet.data.kinetics import FLOW_FOLDER, SUBSETS, load_kinetics
+from nni_evanet.data.moments import load_moments
 from nni_evanet.data.moving_digits import load_moving_digits
 from nni_evanet.data.videos import DataError, VideoSet
 
@@ -20,17 +25,22 @@ class Dataset:
     Args:
         load: lists the RGB videos of a subset, ``load(data_path, subset=...)``, with ``split=...``
             where there are several.
+        subsets: those that are published with their labels, under their official names.
         splits: how many official divisions into training and test data it has.
         flow_folder: where its optical flow is looked for, below the data path, by default.
     """
 
     load: Callable[..., VideoSet]
+    subsets: tuple[str, ...] = SUBSETS
     splits: int = 1
-    flow_folder: str = "flow"
+    flow_folder: str = FLOW_FOLDER
 
 
 DATASETS: dict[str, Dataset] = {
     "kinetics": Dataset(load_kinetics),
+    "hmdb51": Dataset(load_hmdb51, subsets=("train", "test"), splits=3),
+    "charades": Dataset(load_charades, subsets=("train", "test"), flow_folder="Charades_v1_flow"),
+    "moments": Dataset(load_moments, subsets=("train", "val")),
     "moving-digits": Dataset(load_moving_digits),
 }
 
@@ -66,11 +76,34 @@ class DataSource:
         _check("subset", subset, SUBSETS)
         _check("modality", self.modality, MODALITIES)
         known = DATASETS[self.dataset]
+        if subset not in known.subsets:
+            raise DataError(
+                f"subset {subset!r}: {self.dataset} has no such, its official subsets are "
+                f"{' and '.join(known.subsets)}"
+            )
         if not 1 <= self.split <= known.splits:
             expected = f"1 to {known.splits}" if known.splits > 1 else "1, the only one"
             raise DataError(f"split {self.split}: {self.dataset} has no such: expected {expected}")
         official = {"split": self.split} if known.splits > 1 else {}
-        return known.load(Path(self.data_path), subset=subset, **official)
+        videos = known.load(Path(self.data_path), subset=subset, **official)
+        exclusions = read_exclusions(Path(self.exclude)) if self.exclude else None
+        if self.modality == "flow":
+            return self._flow_of(videos, exclusions)
+        return without(videos, exclusions) if exclusions else videos
+
+    def _flow_of(self, videos: VideoSet, exclusions: Exclusions | None) -> VideoSet:
+        """The flow of the videos; what is excluded may be named by its video or by its flow."""
+        if exclusions and exclusions.names_some_of(videos):
+            return use_flow(without(videos, exclusions), self._flow_path)
+        flow = use_flow(videos, self._flow_path)
+        return without(flow, exclusions) if exclusions else flow
+
+    @property
+    def _flow_path(self) -> Path:
+        if self.flow_path is not None:
+            return Path(self.flow_path)
+        data = Path(self.data_path)
+        return (data.parent if data.is_file() else data) / DATASETS[self.dataset].flow_folder
 
 
 def load_dataset(name: str, data_path: str | Path, *, subset: str = "train") -> VideoSet:

@@ -18,7 +18,12 @@ class FrameSource(Protocol):
     A context manager. Frame k at ``fps`` is the stored frame nearest to k / fps seconds, the
     earlier one of two equally near; at the video's own constant rate these are its frames, one by
     one. All methods raise `UnreadableVideo`.
+
+    Attributes:
+        start: where its first frame lies in the video, in seconds: not 0 where a part was cached.
     """
+
+    start: Fraction
 
     def count(self, fps: Fraction) -> int:
         """How many frames the whole video has at ``fps``; at least 1."""

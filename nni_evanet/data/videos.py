@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -67,6 +68,7 @@ class VideoSet:
         subset: "train", "val" or "test".
         classes: class names; a label is an index into them.
         videos: in the order of the annotation file, or of the sorted paths where there is none.
+        root: the folder that holds the videos; saved lists name them by their paths below it.
         missing: names of annotated videos that are not on the disk.
         multi_label: whether a video may have any number of labels, none included.
         modality: "rgb" or "flow".
@@ -78,8 +80,24 @@ class VideoSet:
     subset: str
     classes: tuple[str, ...]
     videos: tuple[Video, ...]
+    root: Path
     missing: tuple[str, ...] = ()
     multi_label: bool = False
     modality: str = "rgb"
     flip: bool = True
     margin: float = 8 / 7
+
+    @property
+    def channels(self) -> int:
+        """C of a clip: 3 for RGB, 2 for optical flow."""
+        return 2 if self.modality == "flow" else 3
+
+    def relative(self, video: Video) -> str:
+        """The name of a video in saved lists: its path below ``root``."""
+        return relative_path(video.path, self.root)
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """`os.path.relpath`, quick where the path plainly lies below ``root``."""
+    name, start = os.fspath(path), os.path.join(root, "")
+    return name[len(start) :] if name.startswith(start) else os.path.relpath(name, root)

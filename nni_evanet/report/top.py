@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from nni_evanet.architecture import Architecture
-from nni_evanet.compat import experiment_folder
 from nni_evanet.errors import InputError
+from nni_evanet.report.experiment import find_experiment
 from nni_evanet.report.text import draw_text
 from nni_evanet.strategies.journal import FILE_NAME, Journal
 
@@ -18,10 +18,12 @@ from nni_evanet.strategies.journal import FILE_NAME, Journal
 def read_evaluations(experiment_id: str) -> list[dict[str, Any]]:
     """An experiment's journal, in the order of the evaluations, running or not.
 
+    The experiment is named by its id or by the path of its folder, here and below.
+
     Raises:
         InputError: no such experiment, or it has no results of the evolution.
     """
-    path = experiment_folder(experiment_id) / FILE_NAME
+    path = find_experiment(experiment_id) / FILE_NAME
     records = Journal(path).read()
     if not records:
         raise InputError(f"experiment {experiment_id}: no evaluation in {path} yet")
@@ -29,14 +31,15 @@ def read_evaluations(experiment_id: str) -> list[dict[str, Any]]:
 
 
 def show_top(experiment_id: str, *, k: int, out: Path) -> None:
-    """Print the summary and the k best; write `<experiment>_top<n>.json` for each into `out`."""
+    """Print the summary and the k best; write `<id>_top<n>.json` for each into `out`."""
     records = read_evaluations(experiment_id)
+    name = find_experiment(experiment_id).name
     console = Console(highlight=False, soft_wrap=True)
     console.print(summarise(records))
     out.mkdir(parents=True, exist_ok=True)
     for place, record in enumerate(best(records, k), 1):
         architecture = Architecture.from_json(record["architecture"])
-        path = out / f"{experiment_id}_top{place}.json"
+        path = out / f"{name}_top{place}.json"
         path.write_text(architecture.to_json() + "\n")
         console.print(f"\n[bold]Top {place}[/bold]  {_describe(record)}  ->  {path}")
         console.print(draw_text(architecture), markup=False)

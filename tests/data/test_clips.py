@@ -7,12 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
-from nni_evanet.data import DataError, Video, load_dataset, split_validation
-from nni_evanet.data.batches import evaluation_batches, normalise, train_batches
-from nni_evanet.data.clips import ClipDataset, Geometry
+from nni_evanet.data import Action, DataError, Video, load_dataset, split_validation
+from nni_evanet.data.batches import EvaluationBatches, TrainBatches, normalise
+from nni_evanet.data.clips import ClipDataset, Geometry, Views, mirrored
 
 
 def videos_of(*paths: Path) -> list[Video]:
@@ -24,9 +25,9 @@ def geometry(frames: int, *, fps: int = 25) -> Geometry:
 
 
 def centre(path: Path, shape: Geometry) -> np.ndarray:
-    clip = ClipDataset(videos_of(path), shape, training=False)[0].clip
-    assert clip is not None
-    return clip.numpy()
+    clips = ClipDataset(videos_of(path), shape, training=False)[0].clips
+    assert clips is not None and len(clips) == 1
+    return clips[0].numpy()
 
 
 def test_centre_clip_is_consecutive_source_frames(tmp_path, write_video, decode) -> None:
@@ -40,7 +41,7 @@ def test_training_clip_is_consecutive_source_frames(tmp_path, write_video, decod
     dataset = ClipDataset(videos_of(path), geometry(16), training=True)
     found = set()
     for draw in range(60):
-        clip = dataset[draw, 0].clip.numpy()
+        clip = dataset[draw, 0].clips[0].numpy()
         places = [
             (t, x)
             for t in range(25)
@@ -69,7 +70,7 @@ def test_a_short_video_is_looped(tmp_path, write_video, decode) -> None:
     expected = decode(path)[[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1], :, 8:40]
     assert np.array_equal(centre(path, geometry(12)), expected)
     training = ClipDataset(videos_of(path), geometry(12), training=True)
-    assert training[3, 0].clip.shape == (12, 32, 32, 3)
+    assert training[3, 0].clips.shape == (1, 12, 32, 32, 3)
     one = write_video(tmp_path / "one.mp4", frames=1)
     assert np.array_equal(centre(one, geometry(3)), decode(one)[[0, 0, 0], :, 8:40])
 
@@ -79,15 +80,67 @@ def test_scaling_and_flipping(tmp_path, write_video) -> None:
     shape = Geometry(frames=4, size=28)
     assert shape.short_side == 32
     dataset = ClipDataset(videos_of(path), shape, training=True)
-    assert dataset[0, 0].clip.shape == (4, 28, 28, 3)
-    dataset.load()
-    assert dataset._decoded[0].shape == (8, 32, 48, 3)
-    ramp = np.broadcast_to(np.arange(48, dtype=np.uint8)[:, None], (8, 32, 48, 3))
-    dataset._decoded[0] = np.ascontiguousarray(ramp)
-    slopes = {
-        int(c[0, 0, 1, 0]) - int(c[0, 0, 0, 0]) for c in (dataset[d, 0].clip for d in range(20))
-    }
-    assert slopes == {1, -1}
+    assert dataset[0, 0].clips.shape == (1, 4, 28, 28, 3)
+    whole = ClipDataset(videos_of(path), Geometry(frames=4, size=32), training=False)
+    assert whole[0].clips.shape == (1, 4, 32, 32, 3)
+
+
+def test_half_of_the_training_clips_are_mirrored(tmp_path, write_video) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=4, height=32, width=32)
+    plain = centre(path, Geometry(frames=4, size=32, margin=1))
+    dataset = ClipDataset(videos_of(path), Geometry(frames=4, size=32, margin=1), training=True)
+    seen = [dataset[draw, 0].clips[0].numpy() for draw in range(20)]
+    mirrors = [np.array_equal(clip, plain[:, :, ::-1]) for clip in seen]
+    assert {np.array_equal(clip, plain) for clip in seen} == set(mirrors) == {True, False}
+    assert all(m != np.array_equal(c, plain) for m, c in zip(mirrors, seen, strict=True))
+
+
+def test_mirrored_flow_points_the_other_way() -> None:
+    flow = np.array([[[[0, 10], [200, 20]]]], dtype=np.uint8)
+    assert mirrored(flow).tolist() == [[[[55, 20], [255, 10]]]]
+
+
+@pytest.mark.parametrize("crops", [1, 3])
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (48, 32)])
+def test_views_cover_the_video_from_edge_to_edge(
+    tmp_path, write_video, decode, crops, height, width
+) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=31, height=height, width=width)
+    frames = decode(path)
+    views = Views(clips=4, crops=crops)
+    clips = ClipDataset(videos_of(path), geometry(8), training=False, views=views)[0].clips
+    places = [0, 8, 16] if crops == 3 else [8]
+    expected = [
+        frames[t : t + 8, :, p : p + 32] if width > height else frames[t : t + 8, p : p + 32]
+        for t in (0, 8, 15, 23)
+        for p in places
+    ]
+    assert np.array_equal(clips.numpy(), np.stack(expected))
+
+
+def test_views_of_a_short_video_are_all_the_same(tmp_path, write_video) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=3)
+    dataset = ClipDataset(videos_of(path), geometry(8), training=False, views=Views(clips=3))
+    clips = dataset[0].clips
+    assert clips.shape == (3, 8, 32, 32, 3) and torch.equal(clips[0], clips[2])
+    with pytest.raises(DataError, match="2 clips x 2 crops"):
+        Views(clips=2, crops=2)
+
+
+def test_multi_label_targets(tmp_path, write_video, decode) -> None:
+    """A training clip has the labels of the actions that it overlaps, a video all of its own."""
+    path = write_video(tmp_path / "a.mp4", frames=50, width=32)
+    actions = (Action(label=1, start=0, end=0.5), Action(label=3, start=1.5, end=9))
+    video = Video(path=path, labels=(1, 3), group="a", actions=actions)
+    whole = ClipDataset([video], geometry(5), training=False, classes=4)[0].target
+    assert whole.tolist() == [0, 1, 0, 1]
+    dataset = ClipDataset([video], geometry(5), training=True, classes=4)
+    frames = decode(path)
+    for draw in range(40):
+        sample = dataset[draw, 0]
+        (first,) = (t for t in range(46) if np.array_equal(frames[t], sample.clips[0, 0]))
+        begin, end = first / 25, (first + 5) / 25
+        assert sample.target.tolist() == [0, begin < 0.5, 0, end > 1.5]
 
 
 @pytest.fixture
@@ -98,11 +151,9 @@ def digit_videos(digits: Path) -> tuple[Video, ...]:
 SMALL = Geometry(frames=8, size=24, margin=1.1)
 
 
-def batches_of(videos, *, seed=0, workers=0, load=False):
+def batches_of(videos, *, seed=0, **options):
     dataset = ClipDataset(videos, SMALL, training=True, seed=seed)
-    if load:
-        dataset.load()
-    return list(train_batches(dataset, batch_size=6, iterations=8, workers=workers))
+    return list(TrainBatches(dataset, batch_size=6, iterations=8, **options))
 
 
 def test_batches(digit_videos) -> None:
@@ -119,7 +170,7 @@ def test_batches(digit_videos) -> None:
 
 def test_batches_depend_on_the_seed_alone(digit_videos) -> None:
     reference = batches_of(digit_videos)
-    for options in ({"workers": 2}, {"load": True}, {}):
+    for options in ({"workers": 2}, {}):
         for (clips, labels), (others, other_labels) in zip(
             reference, batches_of(digit_videos, **options), strict=True
         ):
@@ -127,11 +178,60 @@ def test_batches_depend_on_the_seed_alone(digit_videos) -> None:
     assert not torch.equal(reference[0][0], batches_of(digit_videos, seed=1)[0][0])
 
 
+def test_training_goes_on_where_it_stopped(digit_videos) -> None:
+    whole, rest = batches_of(digit_videos), batches_of(digit_videos, first=5)
+    assert len(rest) == 3
+    for (clips, labels), (others, other_labels) in zip(whole[5:], rest, strict=True):
+        assert torch.equal(clips, others) and torch.equal(labels, other_labels)
+
+
+def test_ranks_share_each_batch(digit_videos) -> None:
+    whole = batches_of(digit_videos)
+    ranks = [batches_of(digit_videos, rank=rank, world=3) for rank in range(3)]
+    for (clips, labels), *parts in zip(whole, *ranks, strict=True):
+        assert torch.equal(clips, torch.cat([c for c, _ in parts]))
+        assert torch.equal(labels, torch.cat([y for _, y in parts]))
+    with pytest.raises(DataError, match="batch size 6: not a multiple of 4"):
+        batches_of(digit_videos, world=4)
+
+
+def test_ranks_share_the_evaluation(digit_videos) -> None:
+    dataset = ClipDataset(digit_videos, SMALL, training=False)
+    seen = [
+        index
+        for rank in range(3)
+        for *_, indices in EvaluationBatches(dataset, batch_size=4, rank=rank, world=3)
+        for index in indices.tolist()
+    ]
+    assert sorted(seen) == list(range(len(digit_videos)))
+
+
+def test_workers_die_with_their_process(digits: Path) -> None:
+    code = f"""
+import os, signal, torch, multiprocessing
+from nni_evanet.data import load_dataset
+from nni_evanet.data.batches import TrainBatches
+from nni_evanet.data.clips import ClipDataset, Geometry
+videos = load_dataset("moving-digits", {str(digits)!r}).videos
+dataset = ClipDataset(videos, Geometry(frames=8, size=24), training=True)
+batches = iter(TrainBatches(dataset, batch_size=2, iterations=10**6, workers=2))
+next(batches)
+print(*[p.pid for p in multiprocessing.active_children()], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # Not a pipe that the workers would keep open.
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    workers = [int(pid) for pid in out.split()]
+    assert len(workers) == 2
+    gone = psutil.wait_procs([psutil.Process(p) for p in workers if psutil.pid_exists(p)], 20)[1]
+    assert gone == []
+
+
 def test_evaluation_sees_every_video_once_in_order(digit_videos) -> None:
     dataset = ClipDataset(digit_videos, SMALL, training=False)
-    batches = list(evaluation_batches(dataset, batch_size=10))
-    assert torch.cat([y for _, y in batches]).tolist() == [v.label for v in digit_videos]
-    assert torch.equal(batches[0][0][3].permute(1, 2, 3, 0), dataset[3].clip)
+    batches = list(EvaluationBatches(dataset, batch_size=10))
+    assert torch.cat([y for _, y, _ in batches]).tolist() == [v.label for v in digit_videos]
+    assert torch.equal(batches[0][0][3].permute(1, 2, 3, 0), dataset[3].clips[0])
 
 
 def test_normalise() -> None:
@@ -139,14 +239,6 @@ def test_normalise() -> None:
     assert torch.allclose(normalise(clips).flatten(), torch.tensor([-1.0, 1.0, -0.6]))
     batch = torch.zeros(2, 4, 5, 6, 3, dtype=torch.uint8).permute(0, 4, 1, 2, 3)
     assert normalise(batch).is_contiguous(memory_format=torch.channels_last_3d)
-
-
-def test_memory_is_estimated_before_it_is_used(digit_videos) -> None:
-    dataset = ClipDataset(digit_videos, SMALL, training=True)
-    size = sum(32 * 26 * 26 * 3 for _ in digit_videos)
-    assert dataset.fits_in_memory(limit=size + 1) and not dataset.fits_in_memory(limit=size)
-    dataset.load()
-    assert dataset.in_memory and sum(a.nbytes for a in dataset._decoded.values()) == size
 
 
 @pytest.fixture
@@ -157,13 +249,11 @@ def broken(tmp_path: Path, write_video) -> list[Video]:
     return videos_of(*paths)
 
 
-@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"load": True}])
+@pytest.mark.parametrize("options", [{}, {"workers": 2}])
 def test_an_unreadable_file_is_replaced_counted_and_named_once(broken, caplog, options) -> None:
     dataset = ClipDataset(broken, geometry(4), training=True)
     with caplog.at_level(logging.WARNING):
-        if options.pop("load", False):
-            dataset.load()
-        batches = list(train_batches(dataset, batch_size=8, iterations=9, **options))
+        batches = list(TrainBatches(dataset, batch_size=8, iterations=9, **options))
     assert [len(labels) for _, labels in batches] == [8] * 9
     assert list(dataset.unreadable) == [str(broken[5].path)]
     assert caplog.text.count("unreadable video") == 1
@@ -171,20 +261,20 @@ def test_an_unreadable_file_is_replaced_counted_and_named_once(broken, caplog, o
 
 def test_an_unreadable_file_is_left_out_of_the_evaluation(broken) -> None:
     dataset = ClipDataset(broken, geometry(4), training=False)
-    batches = list(evaluation_batches(dataset, batch_size=8))
-    assert sum(len(labels) for _, labels in batches) == 23
+    batches = list(EvaluationBatches(dataset, batch_size=8))
+    assert sum(len(labels) for _, labels, _ in batches) == 23
+    assert torch.cat([indices for *_, indices in batches]).tolist() == [
+        i for i in range(24) if i != 5
+    ]
     assert len(dataset.unreadable) == 1
 
 
-@pytest.mark.parametrize("load", [False, True])
-def test_too_many_unreadable_files_are_an_error(broken, load) -> None:
+def test_too_many_unreadable_files_are_an_error(broken) -> None:
     broken[7].path.write_bytes(broken[8].path.read_bytes()[:300])
     broken[9].path.unlink()
     dataset = ClipDataset(broken, geometry(4), training=True)
     with pytest.raises(DataError, match=r"of .* are unreadable, more than 5%") as error:
-        if load:
-            dataset.load()
-        list(train_batches(dataset, batch_size=8, iterations=9))
+        list(TrainBatches(dataset, batch_size=8, iterations=9))
     assert "\n" not in str(error.value)
 
 
@@ -193,7 +283,7 @@ def test_a_file_cut_off_before_its_stated_end_is_unreadable(tmp_path, write_vide
     path = write_video(tmp_path / "a.mp4", frames=200, container_options=options)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
     dataset = ClipDataset(videos_of(path), geometry(100), training=False)
-    assert dataset[0].clip is None and dataset[0].failures
+    assert dataset[0].clips is None and dataset[0].failures
 
 
 @pytest.mark.parametrize("container", ["mkv", "ts", "mov"])

@@ -99,6 +99,68 @@ def test_class_folders_only(tmp_path: Path) -> None:
         load_dataset("kinetics", root, subset="val")
 
 
+def test_one_csv_for_all_splits(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, "{under}")
+    (root / "train.csv").unlink()
+    text = lines().replace("ccc,101,111,train", "ccc,101,111,validate")
+    (root / "kinetics.csv").write_text(text.replace("aaa,20,30,train", "aaa,20,30,TEST "))
+    (root / "notes.csv").write_text("a,b\n1,2\n")
+    for path in (root, root / "kinetics.csv"):
+        groups = {
+            subset: [v.group for v in load_dataset("kinetics", path, subset=subset).videos]
+            for subset in ("train", "val", "test")
+        }
+        assert groups == {"train": ["aaa", "b-_b", "ddd"], "val": ["ccc"], "test": ["aaa"]}
+        assert load_dataset("kinetics", path, subset="val").classes == CLASSES
+    shutil.copy(root / "kinetics.csv", root / "copy.csv")
+    with pytest.raises(DataError, match=r"copy.csv and kinetics.csv could both be"):
+        load_dataset("kinetics", root)
+
+
+def test_a_csv_of_another_split_is_refused(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, "{under}")
+    (root / "train.csv").write_text(lines("validate"))
+    with pytest.raises(DataError, match=r"no row of the train split, all 5 say 'validate'"):
+        load_dataset("kinetics", root)
+    # What is no split of the official files is the copy's own affair.
+    (root / "train.csv").write_text(lines("k400"))
+    assert len(load_dataset("kinetics", root).videos) == 5
+
+
+def test_classes_come_from_the_training_list(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, "{label}")
+    (root / "train.csv").unlink()
+    (root / "train.txt").write_text("abseiling/gone.mp4 0\nriding a bike/aaa_000003_000013.mp4 1\n")
+    (root / "val.txt").write_text("abseiling/ccc_000101_000111.mp4 0\n")
+    for subset in ("train", "val"):
+        assert load_dataset("kinetics", root, subset=subset).classes == CLASSES
+    (root / "val.txt").write_text("abseiling/ccc_000101_000111.mp4 2\n")
+    with pytest.raises(DataError, match=r"val.txt: label 2 is not a class of .*train.txt"):
+        load_dataset("kinetics", root, subset="val")
+
+
+def test_videos_elsewhere_share_a_root(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "data", "{label}")
+    (tmp_path / "lists").mkdir()
+    file = tmp_path / "lists" / "mine.txt"
+    paths = sorted(root.rglob("*.mp4"))
+    file.write_text(
+        "".join(f"../data/{p.relative_to(root)} {int('ab' in str(p))}\n" for p in paths)
+    )
+    dataset = load_dataset("kinetics", file)
+    assert dataset.root == root
+    assert [dataset.relative(v) for v in dataset.videos] == [
+        str(p.relative_to(root)) for p in paths
+    ]
+
+
+def test_flow_among_the_class_folders_is_no_class(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, "{label}")
+    (root / "train.csv").unlink()
+    (root / "flow" / "abseiling").mkdir(parents=True)
+    assert load_dataset("kinetics", root).classes == CLASSES
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -21,28 +21,32 @@ SPACE_FILE = Path(__file__).parents[2] / "search_spaces/evanet_resnet.json"
 NNICTL = Path(sys.executable).with_name("nnictl")
 
 
+def make_config(folder: Path, trial_command: str, *, trials: int, **tuner: Any) -> dict[str, Any]:
+    """An experiment of our tuner on the whole ResNet-like space, two trials at a time."""
+    return {
+        "searchSpaceFile": str(SPACE_FILE),
+        "trialCommand": trial_command,
+        "trialCodeDirectory": str(folder),
+        "trialConcurrency": 2,
+        "maxTrialNumber": trials,
+        "tuner": {
+            "className": "nni_evanet.strategies.EvaNetTuner",
+            "codeDirectory": str(folder),
+            "classArgs": tuner,
+        },
+        "trainingService": {"platform": "local"},
+    }
+
+
 class Manager:
     """One experiment in a folder of its own."""
 
-    def __init__(self, folder: Path, trial_command: str, *, trials: int, **tuner: Any) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
         self.port = _free_port()
-        config = {
-            "experimentWorkingDirectory": str(folder / "experiments"),
-            "searchSpaceFile": str(SPACE_FILE),
-            "trialCommand": trial_command,
-            "trialCodeDirectory": str(folder),
-            "trialConcurrency": 2,
-            "maxTrialNumber": trials,
-            "tuner": {
-                "className": "nni_evanet.strategies.EvaNetTuner",
-                "codeDirectory": str(folder),
-                "classArgs": tuner,
-            },
-            "trainingService": {"platform": "local"},
-        }
+        working = {"experimentWorkingDirectory": str(folder / "experiments")}
         self.config = folder / "experiment.yml"
-        self.config.write_text(yaml.safe_dump(config))
+        self.config.write_text(yaml.safe_dump(config | working))
         self.id = ""
 
     def create(self) -> None:

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from manager import SPACE_FILE, Manager
+from manager import SPACE_FILE, Manager, make_config
 
 from nni_evanet.architecture import Architecture
 from nni_evanet.data.moving_digits import make_moving_digits
@@ -15,17 +14,13 @@ TRIALS = 2
 SMALL = "--frames 8 --size 16 --width 8 --iterations 2 --batch-size 4 --validation-clips 24"
 
 
-class BuiltInManager(Manager):
+def config_of(folder: Path, clips: Path, meta: str, tuner: dict[str, object]) -> dict[str, object]:
     """An experiment with one of NNI's tuners in place of ours."""
-
-    def __init__(self, folder: Path, clips: Path, meta: str, tuner: dict[str, object]) -> None:
-        trial = shlex.quote(str(Path(sys.executable).with_name("nni-evanet")))
-        command = f"exec {trial} trial --dataset moving-digits --data-path {clips} --meta {meta}"
-        super().__init__(folder, f"{command} {SMALL} --workers 0 --threads 1", trials=TRIALS)
-        config = yaml.safe_load(self.config.read_text())
-        config["tuner"] = tuner
-        config["searchSpaceFile"] = str(SPACE_FILE.with_name(f"evanet_{meta}.json"))
-        self.config.write_text(yaml.safe_dump(config))
+    trial = shlex.quote(str(Path(sys.executable).with_name("nni-evanet")))
+    command = f"exec {trial} trial --dataset moving-digits --data-path {clips} --meta {meta}"
+    config = make_config(folder, f"{command} {SMALL} --workers 0 --threads 1", trials=TRIALS)
+    space = str(SPACE_FILE.with_name(f"evanet_{meta}.json"))
+    return config | {"tuner": tuner, "searchSpaceFile": space}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +42,7 @@ def clips(tmp_path_factory):
     ids=lambda tuner: tuner["name"],
 )
 def test_the_space_files_serve_nnis_tuners(tmp_path, clips, tuner, meta):
-    manager = BuiltInManager(tmp_path, clips, meta, tuner)
+    manager = Manager(tmp_path, config_of(tmp_path, clips, meta, tuner))
     try:
         manager.create()
         assert manager.wait_for("DONE", "ERROR") == "DONE", manager.log()

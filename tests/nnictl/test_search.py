@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from manager import Manager
+from manager import Manager, make_config
 
 from nni_evanet.architecture import Architecture
 from nni_evanet.cli import main
+from nni_evanet.data import load_dataset, read_partition, split_validation
 from nni_evanet.data.moving_digits import make_moving_digits
 
 SYNTHETIC = f"exec {shlex.quote(sys.executable)} {Path(__file__).with_name('synthetic_trial.py')}"
@@ -22,7 +23,7 @@ def start(tmp_path):
     managers = []
 
     def start(trial_command, **arguments):
-        manager = Manager(tmp_path, trial_command, **arguments)
+        manager = Manager(tmp_path, make_config(tmp_path, trial_command, **arguments))
         managers.append(manager)
         manager.create()
         return manager
@@ -64,6 +65,11 @@ def test_real_trials_on_real_clips(start, tmp_path):
     manager = start(command, trials=4, population_size=2, sample_size=2)
     assert manager.wait_for("DONE", "ERROR") == "DONE"
     check_that_all_records_agree(manager)
+    # The validation part is saved with the experiment: a later trial holds out the same.
+    videos = load_dataset("moving-digits", clips)
+    parts = split_validation(videos.videos, count=24)
+    saved = read_partition(manager.root / "validation.json", videos.videos, root=clips)
+    assert saved == parts
     for evaluation in manager.evaluations():
         metrics = evaluation["metrics"]
         assert 0 <= metrics["default"] <= 1 and metrics["params"] > 0 and metrics["gmacs"] > 0
