@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nni_evanet import __version__
-from nni_evanet.commands import data, networks, search
+from nni_evanet.commands import caching, data, export, flow, networks, report, search, train
 from nni_evanet.errors import Diverged, InputError
 
 
@@ -37,9 +37,14 @@ def main() -> None:
 
 for _command in (
     data.make_dataset,
+    flow.flow,
+    caching.cache,
     search.export_space,
     search.trial,
     search.top,
+    report.report,
+    train.train,
+    export.export,
     networks.describe,
     networks.draw,
     networks.import_release,

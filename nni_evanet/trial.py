@@ -12,10 +12,9 @@ import math
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,14 @@ from torch import Tensor, nn
 
 from nni_evanet.architecture import Architecture, read_architecture
 from nni_evanet.compat import folder_of_own_experiment, receive_parameters
-from nni_evanet.data import (
-    DataSource,
-    Partition,
-    VideoSet,
-    read_partition,
-    split_validation,
-    write_partition,
-)
+from nni_evanet.data import DataSource, Partition, Video, VideoSet, read_partition, write_partition
 from nni_evanet.data.batches import EvaluationBatches, TrainBatches, normalise
+from nni_evanet.data.cache import ClipCache, Origin
+from nni_evanet.data.cache_making import AUTOMATIC_LIMIT, make_cache
 from nni_evanet.data.clips import ClipDataset, Geometry
 from nni_evanet.data.opening import open_video
-from nni_evanet.data.partition import take
+from nni_evanet.data.partition import search_parts
+from nni_evanet.data.source import FrameSource
 from nni_evanet.errors import Diverged, InputError
 from nni_evanet.evaluation.metrics import main_metric
 from nni_evanet.gpus import claim_gpus, visible_gpus
@@ -51,8 +46,6 @@ from nni_evanet.training.recipe import (
 )
 
 REPORTS = 10
-# Whatever a trial's seed, all trials of all searches hold out the same validation videos.
-PARTITION_SEED = 0
 # In the experiment's folder.
 PARTITION_FILE = "validation.json"
 
@@ -103,6 +96,7 @@ def run(settings: Settings) -> dict[str, Any]:
     _logger.info("architecture %s", architecture.fingerprint)
     videos = settings.data.load("train")
     parts = _divide(videos, settings)
+    _fill_cache(videos, parts, settings)
     devices = _claim_devices(settings)
     _logger.info("training on %d videos, %s", len(parts.training), ", ".join(map(str, devices)))
     result = run_group(train_and_evaluate, devices, architecture, videos, parts, settings, reporter)
@@ -314,21 +308,33 @@ def _read_architecture(settings: Settings) -> Architecture:
 
 
 def _divide(videos: VideoSet, settings: Settings) -> Partition:
-    """The videos to train on and those held out: the same for every trial of an experiment."""
+    """The videos to train on and those held out, saved by the experiment's first trial."""
     experiment = folder_of_own_experiment()
     file = experiment / PARTITION_FILE if experiment else None
     if file and file.exists():
-        parts = read_partition(file, videos.videos, root=videos.root)
-    else:
-        parts = split_validation(
-            videos.videos, count=settings.validation_clips, seed=PARTITION_SEED
+        return read_partition(file, videos.videos, root=videos.root)
+    parts = search_parts(
+        videos.videos,
+        training_clips=settings.training_clips,
+        validation_clips=settings.validation_clips,
+    )
+    if file:
+        write_partition(file, parts, root=videos.root)
+    return parts
+
+
+def _fill_cache(videos: VideoSet, parts: Partition, settings: Settings) -> None:
+    """Where the cache is not there yet, the first trial makes it; the others wait for it."""
+    if settings.cache is not None:
+        make_cache(
+            settings.cache,
+            Origin.of(videos, _geometry(videos, settings)),
+            parts.training + parts.validation,
+            root=videos.root,
+            open_source=partial(open_video, decoder=settings.decoder),
+            workers=settings.workers,
+            limit=AUTOMATIC_LIMIT,
         )
-        if file:
-            write_partition(file, parts, root=videos.root)
-    if settings.training_clips is None:
-        return parts
-    training = take(parts.training, count=settings.training_clips, seed=PARTITION_SEED)
-    return Partition(training, parts.validation)
 
 
 def _claim_devices(settings: Settings) -> list[torch.device]:
@@ -344,27 +350,23 @@ def _make_datasets(
     videos: VideoSet, parts: Partition, settings: Settings
 ) -> tuple[ClipDataset, ClipDataset]:
     """The training part and the validation part."""
-    geometry = Geometry(
-        frames=settings.frames,
-        size=settings.size,
-        fps=Fraction(settings.fps).limit_denominator(1001),
-        margin=videos.margin,
-        flip=videos.flip,
+    geometry = _geometry(videos, settings)
+    open_source: Callable[[Video], FrameSource] = partial(open_video, decoder=settings.decoder)
+    if settings.cache is not None:
+        origin, both = Origin.of(videos, geometry), parts.training + parts.validation
+        open_source = ClipCache(settings.cache, origin, both, root=videos.root).open
+    make = partial(
+        ClipDataset,
+        geometry=geometry,
+        classes=len(videos.classes) if videos.multi_label else None,
+        seed=settings.seed,
+        open_source=open_source,
     )
-    open_source = partial(open_video, decoder=settings.decoder)
-    classes = len(videos.classes) if videos.multi_label else None
-    training, validation = (
-        ClipDataset(
-            part,
-            geometry,
-            training=part is parts.training,
-            classes=classes,
-            seed=settings.seed,
-            open_source=open_source,
-        )
-        for part in (parts.training, parts.validation)
-    )
-    return training, validation
+    return make(parts.training, training=True), make(parts.validation, training=False)
+
+
+def _geometry(videos: VideoSet, settings: Settings) -> Geometry:
+    return Geometry.of(videos, frames=settings.frames, size=settings.size, fps=settings.fps)
 
 
 def _micro_batches(

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch.utils.data import Dataset
 from nni_evanet.data.decoding import ClipInfo, ClipSampler
 from nni_evanet.data.opening import open_video
 from nni_evanet.data.source import FrameSource, UnreadableVideo
-from nni_evanet.data.videos import DataError, Video
+from nni_evanet.data.videos import DataError, Video, VideoSet
 
 # Of how many files tried, at least, an intermediate share of unreadable ones is judged.
 _ENOUGH_TRIED = 100
@@ -87,6 +88,17 @@ class Geometry:
     fps: Fraction = Fraction(25)
     margin: float = 8 / 7
     flip: bool = True
+
+    @classmethod
+    def of(cls, videos: VideoSet, *, frames: int, size: int, fps: float) -> Geometry:
+        """Clips of a dataset, which knows the margin and whether to mirror."""
+        return cls(
+            frames=frames,
+            size=size,
+            fps=Fraction(fps).limit_denominator(1001),
+            margin=videos.margin,
+            flip=videos.flip,
+        )
 
     @property
     def short_side(self) -> int:
@@ -248,8 +260,9 @@ class ClipDataset(Dataset[Sample]):
         with self._open(self.videos[index]) as source:
             last = max(source.count(geometry.fps) - geometry.frames, 0)
             for first in self.views.firsts(last):
-                _, frames = self._read(source, lambda _, first=first: first)
-                corners = self.views.corners(*frames.shape[1:3], size)
+                _, frames = self._read(source, partial(min, first))
+                height, width = frames.shape[1:3]
+                corners = self.views.corners(height, width, size)
                 views += [frames[:, y : y + size, x : x + size] for y, x in corners]
         return torch.from_numpy(np.stack(views)), self._target(index)
 

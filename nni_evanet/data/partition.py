@@ -13,6 +13,8 @@ from pathlib import Path
 
 from nni_evanet.data.videos import DataError, Video, relative_path
 
+# Whatever a trial's seed.
+PARTITION_SEED = 0
 _FORMAT = 1
 # Stands for the class of the videos that have no label: they are divided like any class.
 _NO_LABEL = (-1,)
@@ -172,6 +174,26 @@ def _choose(groups: list[_Group], places: Counter[int], wanted: int) -> set[str]
         missing -= group.size
         chosen.add(group.name)
     return chosen or {min(groups, key=lambda group: group.size).name}
+
+
+def search_parts(
+    videos: Sequence[Video], *, training_clips: int | None, validation_clips: int
+) -> Partition:
+    """What a search trains on and what it holds out: the same for all trials of all searches.
+
+    Args:
+        videos: the training subset.
+        training_clips: how many of the others to train on; None for all.
+        validation_clips: how many to hold out.
+
+    Raises:
+        DataError: there are not that many.
+    """
+    parts = split_validation(videos, count=validation_clips, seed=PARTITION_SEED)
+    if training_clips is None:
+        return parts
+    training = take(parts.training, count=training_clips, seed=PARTITION_SEED)
+    return Partition(training, parts.validation)
 
 
 def write_partition(path: Path, partition: Partition, *, root: Path) -> None:

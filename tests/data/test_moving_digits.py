@@ -117,7 +117,7 @@ def test_brightness_is_the_same_for_every_class(digits: Path) -> None:
     means: dict[int, list[float]] = defaultdict(list)
     for i in range(len(clips)):
         sample = clips[i]
-        means[sample.label].append(sample.clip.float().mean().item())
+        means[int(sample.target)].append(sample.clips.float().mean().item())
     by_class = np.array([means[label] for label in sorted(means)])
     error = by_class.std() / np.sqrt(by_class.shape[1])
     assert np.abs(by_class.mean(axis=1) - by_class.mean()).max() < 4 * error
@@ -130,8 +130,8 @@ def frames_of(folder: Path, split: str) -> tuple[torch.Tensor, torch.Tensor]:
     dataset = load_dataset("moving-digits", folder, subset=split)
     clips = ClipDataset(dataset.videos, GEOMETRY, training=False)
     samples = [clips[i] for i in range(len(clips))]
-    frames = torch.stack([s.clip for s in samples]).permute(0, 1, 4, 2, 3).flatten(0, 1)
-    labels = torch.tensor([s.label for s in samples]).repeat_interleave(FRAMES)
+    frames = torch.cat([s.clips for s in samples]).permute(0, 1, 4, 2, 3).flatten(0, 1)
+    labels = torch.stack([s.target for s in samples]).repeat_interleave(FRAMES)
     return frames, labels
 
 
