@@ -6,9 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ContextManager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -40,7 +40,7 @@ class Member:
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(network, device_ids=devices)
 
-    def accumulating(self, network: nn.Module, last: bool) -> ContextManager[None]:
+    def accumulating(self, network: nn.Module, last: bool) -> AbstractContextManager[None]:
         """Around the pass of a micro-batch: only that of the ``last`` one exchanges gradients."""
         if self.world == 1 or last:
             return nullcontext()
