@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from nni_evanet import __version__
-from nni_evanet.commands import caching, data, export, flow, networks, report, search, train
+from nni_evanet.commands import (
+    caching,
+    checking,
+    data,
+    export,
+    flow,
+    networks,
+    report,
+    search,
+    train,
+)
 from nni_evanet.errors import Diverged, InputError
 
 
@@ -37,6 +47,7 @@ def main() -> None:
 
 for _command in (
     data.make_dataset,
+    checking.check_data,
     flow.flow,
     caching.cache,
     search.export_space,

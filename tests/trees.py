@@ -6,6 +6,8 @@ network can learn it.
 
 from __future__ import annotations
 
+import os
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,7 +44,8 @@ def write_video(
     codec = "mpeg4" if path.suffix == ".avi" else "libx264"
     options = {} if codec == "mpeg4" else {"preset": "ultrafast"}
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(brightness)
+    # No two files of a tree are the same.
+    rng = np.random.default_rng(zlib.crc32(os.fsencode(path.name)))
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
         stream.height, stream.width = size

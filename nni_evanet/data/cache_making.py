@@ -5,15 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +28,7 @@ from nni_evanet.data.cache import (
     stamp_of,
     write_header,
 )
+from nni_evanet.data.parallel import Crashed, each
 from nni_evanet.data.source import FrameSource, UnreadableVideo
 from nni_evanet.data.videos import DataError, Video, relative_path
 
@@ -83,8 +82,7 @@ def make_cache(
         progress: whether to show a progress bar.
 
     Raises:
-        DataError: the folder is not such a cache; it would grow too large; a video crashes the
-            decoder.
+        DataError: the folder is not such a cache; it would grow too large.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -151,17 +149,29 @@ def _fill(
     from rich.progress import track
 
     (folder / FRAMES).touch()
-    # Not fork: the threads of a process that has used PyTorch do not live on in its children.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context) if workers else nullcontext()
-    with pool as executor, open(folder / RECORDS, "ab") as journal:
+    with open(folder / RECORDS, "ab") as journal:
         _end_cut_line(folder / RECORDS, journal)
-        done = _results(executor, folder, origin, jobs, open_source)
         total = max(record.slot for _, record in jobs) + 1
         _grow(folder / FRAMES, total * origin.slot_bytes)
+        done = _stored(folder, origin, jobs, open_source, workers)
         for record in track(done, "cache", total=len(jobs), disable=not progress):
             journal.write(json.dumps(asdict(record)).encode() + b"\n")
             journal.flush()
+
+
+def _stored(
+    folder: Path,
+    origin: Origin,
+    jobs: Sequence[tuple[Video, Record]],
+    open_source: OpenSource,
+    workers: int,
+) -> Iterator[Record]:
+    work = partial(store, folder, origin, open_source)
+    if not workers:
+        yield from map(work, jobs)
+        return
+    for (_, record), result in each(work, jobs, workers=workers):
+        yield replace(record, error=str(result)) if isinstance(result, Crashed) else result
 
 
 def _end_cut_line(path: Path, journal) -> None:  # type: ignore[no-untyped-def]
@@ -176,32 +186,11 @@ def _grow(path: Path, size: int) -> None:
         os.truncate(path, size)
 
 
-def _results(
-    executor: Executor | None,
-    folder: Path,
-    origin: Origin,
-    jobs: Sequence[tuple[Video, Record]],
-    open_source: OpenSource,
-) -> Iterator[Record]:
-    if executor is None:
-        for video, record in jobs:
-            yield store(folder, origin, video, record, open_source)
-        return
-    futures = [executor.submit(store, folder, origin, *job, open_source) for job in jobs]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
-        raise DataError(
-            f"cache {folder}: a video crashed the process that read it; nni-evanet check-data "
-            "finds it, and --exclude leaves it out"
-        ) from None
-
-
 def store(
-    folder: Path, origin: Origin, video: Video, record: Record, open_source: OpenSource
+    folder: Path, origin: Origin, open_source: OpenSource, job: tuple[Video, Record]
 ) -> Record:
     """Read a video's window and write it to its slot; the completed record."""
+    video, record = job
     try:
         first, frames = window(origin, video, open_source)
     except UnreadableVideo as error:

@@ -11,8 +11,8 @@ from nni_evanet.data.listing import open_text
 from nni_evanet.data.videos import DataError, VideoSet
 
 FIELDS = ("path", "subset", "problem", "detail")
-# These name nothing that is loaded.
-NOT_LOADED = ("missing", "unlabeled")
+# The first two name nothing that is loaded; a short video is looped, not left out.
+NOT_EXCLUDED = ("missing", "unlabeled", "too short")
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def read_exclusions(path: Path) -> Exclusions:
                     f"{path}, line {reader.line_num}: {len(row)} columns, expected {len(FIELDS)}"
                 )
             name, subset, problem, _ = row
-            if problem not in NOT_LOADED:
+            if problem not in NOT_EXCLUDED:
                 paths.setdefault(subset, set()).add(name)
     return Exclusions(path, {subset: frozenset(names) for subset, names in paths.items()})
 

@@ -28,20 +28,22 @@ class Dataset:
         subsets: those that are published with their labels, under their official names.
         splits: how many official divisions into training and test data it has.
         flow_folder: where its optical flow is looked for, below the data path, by default.
+        recordings_apart: whether its rules keep the clips of a recording in one subset.
     """
 
     load: Callable[..., VideoSet]
     subsets: tuple[str, ...] = SUBSETS
     splits: int = 1
     flow_folder: str = FLOW_FOLDER
+    recordings_apart: bool = False
 
 
 DATASETS: dict[str, Dataset] = {
-    "kinetics": Dataset(load_kinetics),
+    "kinetics": Dataset(load_kinetics, recordings_apart=True),
     "hmdb51": Dataset(load_hmdb51, subsets=("train", "test"), splits=3),
     "charades": Dataset(load_charades, subsets=("train", "test"), flow_folder="Charades_v1_flow"),
     "moments": Dataset(load_moments, subsets=("train", "val")),
-    "moving-digits": Dataset(load_moving_digits),
+    "moving-digits": Dataset(load_moving_digits, recordings_apart=True),
 }
 
 

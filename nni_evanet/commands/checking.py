@@ -1,0 +1,94 @@
+"""The command that finds broken data before a training does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nni_evanet.commands.options import NEW_FILE, POSITIVE, PositiveFloat, data_options
+from nni_evanet.data.registry import DATASETS, DataSource
+from nni_evanet.data.videos import DataError, Video, VideoSet
+
+if TYPE_CHECKING:
+    from nni_evanet.data.checking import Problem
+
+SHOWN = 20
+
+
+@click.command("check-data")
+@data_options
+@click.option("--frames", type=POSITIVE, default=32, show_default=True, help="Of a clip.")
+@click.option("--fps", type=PositiveFloat, default=25.0, show_default=True)
+@click.option("--workers", type=POSITIVE, help="Default: one for each core.")
+@click.option("--out", type=NEW_FILE, help="A file of the problems, for --exclude.")
+def check_data(
+    data: DataSource, frames: int, fps: float, workers: int | None, out: Path | None
+) -> None:
+    """Decode every file of a dataset and tell what is missing or wrong; exit code 1 if so."""
+    from fractions import Fraction
+
+    from rich.progress import track
+
+    from nni_evanet.data.checking import check_files, check_lists, write_problems
+
+    subsets = present_subsets(data)
+    problems = check_lists(
+        subsets, annotated(data, subsets), recordings_apart=DATASETS[data.dataset].recordings_apart
+    )
+    total = sum(len(subset.videos) for subset in subsets)
+    found = check_files(
+        subsets,
+        frames=frames,
+        fps=Fraction(fps).limit_denominator(1001),
+        workers=workers or os.cpu_count() or 1,
+    )
+    problems += [p for p in track(found, "decoding", total=total) if p is not None]
+    _show(problems, total)
+    if out is not None:
+        write_problems(out, problems)
+        click.echo(f"{out}: take it with --exclude")
+    click.get_current_context().exit(1 if problems else 0)
+
+
+def present_subsets(data: DataSource) -> list[VideoSet]:
+    """What there is of a dataset, its training subset at least: few people have all of it."""
+    found = [data.load("train")]
+    for subset in DATASETS[data.dataset].subsets[1:]:
+        try:
+            found.append(data.load(subset))
+        except DataError as error:
+            click.echo(f"subset {subset} is left out: {error}", err=True)
+    return found
+
+
+def annotated(data: DataSource, subsets: Sequence[VideoSet]) -> list[Video]:
+    """All videos that any official split names; ``subsets`` are those of this one."""
+    every = list(subsets)
+    for split in range(1, DATASETS[data.dataset].splits + 1):
+        if split != data.split or data.exclude is not None:
+            every += present_subsets(replace(data, split=split, exclude=None))
+    return [video for subset in every for video in subset.videos]
+
+
+def _show(problems: Sequence[Problem], total: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from nni_evanet.data.checking import KINDS
+
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    by_kind = {kind: [p for p in problems if p.problem == kind] for kind in KINDS}
+    for kind, found in by_kind.items():
+        for problem in found[:SHOWN]:
+            console.print(f"{kind}: {problem.subset}: {problem.path}  {problem.detail}".rstrip())
+        if len(found) > SHOWN:
+            console.print(f"{kind}: and {len(found) - SHOWN} more")
+    table = Table("problem", "videos", "", title=f"{total} videos decoded")
+    for kind, meaning in KINDS.items():
+        table.add_row(kind, str(len(by_kind[kind])), meaning)
+    console.print(table)
