@@ -32,7 +32,7 @@ from nni.nas.experiment import NasExperiment
 from torch import Tensor, nn
 
 from nni_evanet.data import load_dataset, split_validation
-from nni_evanet.data.batches import evaluation_batches, normalise, train_batches
+from nni_evanet.data.batches import EvaluationBatches, TrainBatches, normalise
 from nni_evanet.data.clips import ClipDataset, Geometry
 from nni_evanet.search_spaces import ResNetSpace
 from nni_evanet.strategies import Annealed, DiversityAnnealedEvolution
@@ -125,7 +125,7 @@ def evaluate(
         network, learning_rate=learning_rate, iterations=iterations
     )
     network.train()
-    for clips, labels in train_batches(training, batch_size=batch_size, iterations=iterations):
+    for clips, labels in TrainBatches(training, batch_size=batch_size, iterations=iterations):
         loss = loss_of(network(normalise(clips.to(device))), labels.to(device))
         optimizer.zero_grad()
         loss.backward()
@@ -136,7 +136,7 @@ def evaluate(
     network.eval()
     correct = 0
     with torch.inference_mode():
-        for clips, labels in evaluation_batches(validation, batch_size=batch_size):
+        for clips, labels, _ in EvaluationBatches(validation, batch_size=batch_size):
             logits = network(normalise(clips.to(device)))
             correct += int((logits.argmax(1).cpu() == labels).sum())
     nni.report_final_result(correct / len(validation))
@@ -182,12 +182,12 @@ class VideoClassification(LightningModule):
         zero_classifier_(self.model)
 
     def train_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
-        return train_batches(
+        return TrainBatches(
             self.training_clips, batch_size=self.batch_size, iterations=self.iterations
         )
 
-    def val_dataloader(self) -> Iterable[tuple[Tensor, Tensor]]:
-        return evaluation_batches(self.validation_clips, batch_size=self.batch_size)
+    def val_dataloader(self) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        return EvaluationBatches(self.validation_clips, batch_size=self.batch_size)
 
     def configure_optimizers(self) -> Any:
         optimizer, schedule = make_optimizer(
@@ -199,8 +199,8 @@ class VideoClassification(LightningModule):
         clips, labels = batch
         return loss_of(self.model(normalise(clips)), labels)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        clips, labels = batch
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
+        clips, labels, _ = batch
         correct = self.model(normalise(clips)).argmax(1) == labels
         self.log("accuracy", correct.float().mean(), batch_size=len(labels))
 
@@ -211,14 +211,12 @@ class VideoClassification(LightningModule):
 def load_clips(
     data: str, frames: int, size: int, validation_clips: int
 ) -> tuple[ClipDataset, ClipDataset]:
-    """The clips to train on and the held-out ones, in memory; the same for all trials."""
+    """The clips to train on and the held-out ones; the same for all trials."""
     videos = load_dataset("moving-digits", data)
     parts = split_validation(videos.videos, count=validation_clips, seed=0)
     geometry = Geometry(frames=frames, size=size, margin=videos.margin, flip=videos.flip)
     training = ClipDataset(parts.training, geometry, training=True)
     validation = ClipDataset(parts.validation, geometry, training=False)
-    training.load()
-    validation.load()
     return training, validation
 
 

@@ -114,7 +114,8 @@ class EvaluationBatches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         size = self._batch_size
-        chunks = (list(self._indices[i : i + size]) for i in range(0, len(self._indices), size))
+        starts = range(0, len(self._indices), size)
+        chunks: Iterator[list[Key]] = (list(self._indices[i : i + size]) for i in starts)
         for samples in _load(self._dataset, chunks, self._workers):
             if found := _stack(samples):
                 read = [sample.index for sample in samples if sample.clips is not None]

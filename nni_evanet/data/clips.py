@@ -247,11 +247,12 @@ class ClipDataset(Dataset[Sample]):
             first, frames = self._read(source, lambda last: rng.randint(0, last))
             begin = source.start + first / geometry.fps
         y, x = (rng.randint(0, extent - geometry.size) for extent in frames.shape[1:3])
-        clip = frames[:, y : y + geometry.size, x : x + geometry.size]
+        window = frames[:, y : y + geometry.size, x : x + geometry.size]
+        clip = torch.from_numpy(np.ascontiguousarray(window))
         if geometry.flip and rng.random() < 0.5:
             clip = mirrored(clip)
         target = self._target(index, (begin, begin + geometry.frames / geometry.fps))
-        return torch.from_numpy(np.ascontiguousarray(clip))[None], target
+        return clip[None], target
 
     def _fixed_views(self, index: int) -> tuple[Tensor, Tensor]:
         """All views of a video, (V, T, H, W, C), and its target."""
@@ -293,9 +294,9 @@ class ClipDataset(Dataset[Sample]):
         return target
 
 
-def mirrored(clip: np.ndarray) -> np.ndarray:
+def mirrored(clip: Tensor) -> Tensor:
     """Mirror a clip (T, H, W, C); optical flow, C = 2, then points the other way in x."""
-    clip = clip[:, :, ::-1]
+    clip = clip.flip(2)
     if clip.shape[-1] == 2:
-        clip = np.stack([255 - clip[..., 0], clip[..., 1]], -1)
+        clip[..., 0] = 255 - clip[..., 0]
     return clip

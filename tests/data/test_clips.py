@@ -96,7 +96,7 @@ def test_half_of_the_training_clips_are_mirrored(tmp_path, write_video) -> None:
 
 
 def test_mirrored_flow_points_the_other_way() -> None:
-    flow = np.array([[[[0, 10], [200, 20]]]], dtype=np.uint8)
+    flow = torch.tensor([[[[0, 10], [200, 20]]]], dtype=torch.uint8)
     assert mirrored(flow).tolist() == [[[[55, 20], [255, 10]]]]
 
 

@@ -1,0 +1,67 @@
+"""The videos of an evaluation, under names that are the same for RGB and for optical flow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from nni_evanet.data import DataSource, VideoSet
+
+_VALIDATION_IS_OFFICIAL = ("kinetics", "moments")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a network is evaluated on.
+
+    Args:
+        videos: to read, of one modality.
+        names: of these videos, by which they are compared.
+        absent: names of those without optical flow, each with the reason.
+    """
+
+    videos: VideoSet
+    names: tuple[str, ...]
+    absent: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the names and the labels."""
+        labels = [video.labels for video in self.videos.videos]
+        listed = repr((self.names, labels, sorted(self.absent)))
+        return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def official_subset(dataset: str) -> str:
+    """What results on a dataset are reported on: the test data of Kinetics have no labels."""
+    return "val" if dataset in _VALIDATION_IS_OFFICIAL else "test"
+
+
+def list_videos(data: DataSource, subset: str) -> Listing:
+    """List a subset. A video is named by its RGB path, also where its flow is what is read.
+
+    Raises:
+        DataError: as `DataSource.load`.
+    """
+    videos = data.load(subset)
+    rgb = replace(data, modality="rgb").load(subset) if data.modality == "flow" else videos
+    if videos is rgb:
+        return Listing(videos=videos, names=_names(videos), absent={})
+    # An exclusion list may name flow by its own path: names are matched before it is applied.
+    every = replace(data, exclude=None) if data.exclude else data
+    flow = every.load(subset) if data.exclude else videos
+    everything = replace(every, modality="rgb").load(subset) if data.exclude else rgb
+    without = set(flow.missing)
+    with_flow = (name for name in _names(everything) if name not in without)
+    names = {
+        video.path: name for video, name in zip(flow.videos, with_flow, strict=True)
+    }
+    absent = {name: "no optical flow" for name in _names(rgb) if name in without}
+    return Listing(
+        videos=videos, names=tuple(names[video.path] for video in videos.videos), absent=absent
+    )
+
+
+def _names(videos: VideoSet) -> tuple[str, ...]:
+    return tuple(videos.relative(video) for video in videos.videos)
