@@ -54,9 +54,7 @@ def list_videos(data: DataSource, subset: str) -> Listing:
     everything = replace(every, modality="rgb").load(subset) if data.exclude else rgb
     without = set(flow.missing)
     with_flow = (name for name in _names(everything) if name not in without)
-    names = {
-        video.path: name for video, name in zip(flow.videos, with_flow, strict=True)
-    }
+    names = {video.path: name for video, name in zip(flow.videos, with_flow, strict=True)}
     absent = {name: "no optical flow" for name in _names(rgb) if name in without}
     return Listing(
         videos=videos, names=tuple(names[video.path] for video in videos.videos), absent=absent

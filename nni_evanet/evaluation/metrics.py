@@ -14,6 +14,13 @@ def top_k_accuracy(scores: Tensor, labels: Tensor, k: int = 1) -> float:
     return (best == labels[:, None]).any(1).float().mean().item()
 
 
+def class_accuracies(scores: Tensor, labels: Tensor) -> Tensor:
+    """Share of each class's videos with the right answer, (classes,); NaN for one without any."""
+    classes = scores.shape[1]
+    right = labels[scores.argmax(1) == labels].bincount(minlength=classes)
+    return right / labels.bincount(minlength=classes)
+
+
 def average_precisions(scores: Tensor, targets: Tensor) -> Tensor:
     """Average precision of each class, (classes,) float64; NaN for a class without a positive.
 

@@ -157,9 +157,7 @@ def _check_tensors(scores: Scores) -> None:
     videos, classes = len(scores.videos), len(scores.origin.classes)
     values, targets = scores.values, scores.targets
     if values.dtype != torch.float32 or values.shape != (videos, classes):
-        raise InputError(
-            f"scores {tuple(values.shape)} of {videos} videos and {classes} classes"
-        )
+        raise InputError(f"scores {tuple(values.shape)} of {videos} videos and {classes} classes")
     if not ((values >= 0) & (values <= 1)).all():
         raise InputError("scores that are not probabilities")
     multi_label = scores.origin.multi_label

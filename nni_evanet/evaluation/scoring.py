@@ -86,9 +86,7 @@ def score(work: Work) -> tuple[Tensor, Tensor, dict[int, str]]:
     return score_on(gpus or [torch.device("cpu")], work)
 
 
-def score_on(
-    devices: list[torch.device], work: Work
-) -> tuple[Tensor, Tensor, dict[int, str]]:
+def score_on(devices: list[torch.device], work: Work) -> tuple[Tensor, Tensor, dict[int, str]]:
     """`score` on given devices, a process each; device r takes every len(devices)-th video."""
     shares: list[Scored] = run_group(_score_share, devices, work)
     found = sorted(
