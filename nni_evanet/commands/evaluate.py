@@ -66,6 +66,12 @@ def evaluate(
     _report(scores, ensembles_of(scores), out)
 
 
+# Each network has its own.
+for _option in evaluate.params:
+    if _option.name == "modality":
+        _option.hidden = True  # type: ignore[attr-defined]
+
+
 @click.command()
 @click.argument("scores", metavar="SCORES...", nargs=-1, required=True, type=PATH)
 @click.option("--weights", help="One for each, such as 2,1,1. Default: equal.")

@@ -157,7 +157,9 @@ class FrameReader(EncodedVideoPyAV):
         """The frames nearest to ``count`` consecutive times, in order, decoded one by one."""
         base: Fraction = self._stream.time_base
         frames = self._from(first / fps)
-        current, following = next(frames), next(frames, None)
+        current, following = next(frames, None), next(frames, None)
+        if current is None:
+            raise UnreadableVideo("no frame can be decoded")
         for k in range(first, first + count):
             # Twice the wanted time, in ticks, counted as `pts` is.
             wanted = 2 * (k / fps / base + self._first_pts)

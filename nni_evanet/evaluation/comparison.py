@@ -1,4 +1,4 @@
-"""Networks and their ensembles on the same videos: what `evaluate`, `combine`, `ensemble` report."""
+"""Networks and their ensembles on the same videos: tables, files and pictures."""
 
 from __future__ import annotations
 

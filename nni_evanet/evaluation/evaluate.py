@@ -1,4 +1,4 @@
-"""Evaluate trained networks: each one's scores on disk, from which tables and ensembles are made."""
+"""Evaluate trained networks: the scores of each, computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _evaluate(path: Path, origin: Origin, listing: Listing, settings: Settings) 
     scores = Scores(
         origin=origin,
         videos=tuple(listing.names[index] for index in indices.tolist()),
-        left_out=listing.absent | {listing.names[i]: why for i, why in unreadable.items()},
+        left_out=dict(listing.absent) | {listing.names[i]: why for i, why in unreadable.items()},
         values=values,
         targets=_targets(listing, indices),
     )

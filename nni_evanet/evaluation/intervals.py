@@ -28,7 +28,8 @@ def bootstrap_interval(
     """The bootstrap's percentile interval of the mean average precision.
 
     Videos are drawn with replacement; those without a label are left out, as in the metric, and
-    every resample is a mean over the classes that have a positive in it.
+    every resample is a mean over the classes that have a positive in it. A video that is drawn
+    twice has neighbouring ranks, which raises the precision: the mean rise is taken off.
 
     Args:
         scores, targets: (N, classes), as in `average_precisions`.
@@ -47,23 +48,28 @@ def bootstrap_interval(
             for _ in range(resamples)
         ]
     )
-    low, high = means.quantile(torch.tensor((0.025, 0.975), dtype=means.dtype)).tolist()
-    return low, high
+    estimate = ranked.precisions(torch.ones(videos)).nanmean()
+    low, high = means.quantile(torch.tensor((0.025, 0.975), dtype=means.dtype))
+    bias = means.mean() - estimate
+    return max(0.0, (low - bias).item()), min(1.0, (high - bias).item())
 
 
 class _Ranked:
     """Videos in the order of each class's scores: sorted once, counted for every resample."""
 
     def __init__(self, scores: Tensor, targets: Tensor) -> None:
-        self._order = scores.argsort(0, descending=True, stable=True)
+        ranked, self._order = scores.sort(0, descending=True)
         self._positive = targets.gather(0, self._order).double()
+        # Of equal scores all are taken or none: precision is that at the last of them.
+        places = torch.arange(len(ranked))[:, None].expand_as(ranked)
+        last = torch.ones_like(ranked, dtype=torch.bool)
+        last[:-1] = ranked[:-1] != ranked[1:]
+        ends = torch.where(last, places, len(ranked))
+        self._ends = ends.flip(0).cummin(0).values.flip(0)
 
     def precisions(self, counts: Tensor) -> Tensor:
-        """Average precisions, (classes,), where video n is there ``counts[n]`` times.
-
-        Different videos of equal scores, which probabilities hardly are, count one by one.
-        """
+        """Average precisions, (classes,), where video n is there ``counts[n]`` times."""
         drawn = counts.double()[self._order]
         hits = drawn * self._positive
         precision = hits.cumsum(0) / drawn.cumsum(0).clamp_(min=1)
-        return (precision * hits).sum(0) / hits.sum(0)
+        return (precision.gather(0, self._ends) * hits).sum(0) / hits.sum(0)

@@ -50,17 +50,18 @@ def draw_confusion(
     named = len(classes) <= _NAMES
     side = max(5.0, 0.22 * len(classes) + 2) if named else 8.0
     figure = Figure(figsize=(side if named else side + 5, side), layout="constrained")
-    axes = figure.subplots(1, 1 if named else 2, width_ratios=None if named else (8, 5))
-    _draw_matrix(axes if named else axes[0], matrix, classes, title)
-    if not named:
-        _list_confused(axes[1], matrix, classes)
+    grid = figure.add_gridspec(1, 2, width_ratios=(8, 5)) if not named else None
+    _draw_matrix(figure.add_subplot(grid[0] if grid else 111), matrix, classes, title)
+    if grid:
+        _list_confused(figure.add_subplot(grid[1]), matrix, classes)
     figure.savefig(path, dpi=150)
 
 
 def _draw_matrix(axes: Axes, matrix: Tensor, classes: Sequence[str], title: str) -> None:
     shares = _shares(matrix)
     # Small shares must show in a matrix of hundreds of classes too.
-    axes.imshow(shares.sqrt() if len(classes) > _CELLS else shares, cmap="Blues", vmin=0, vmax=1)
+    shown = shares.sqrt() if len(classes) > _CELLS else shares
+    axes.imshow(shown.numpy(), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="answer", ylabel="class", title=title)
     if len(classes) <= _NAMES:
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8, parse_math=False)

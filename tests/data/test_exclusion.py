@@ -34,10 +34,11 @@ def test_named_videos_are_left_out(source: DataSource, caplog: pytest.LogCapture
     first, second, third, *rest = everything.videos
     rows = [
         f"{quoted(everything.relative(first))},train,corrupt,why\n",
-        f"{quoted(everything.relative(second))},train,too short,\n",
+        f"{quoted(everything.relative(second))},train,duplicate,\n",
         f"{quoted(everything.relative(third))},test,corrupt,\n",
         f"{quoted(everything.relative(rest[0]))},train,missing,\n",
         f"{quoted(everything.relative(rest[1]))},train,unlabeled,\n",
+        f"{quoted(everything.relative(rest[2]))},train,too short,\n",
         "gone.avi,train,corrupt,\n",
     ]
     assert '""' in rows[1]

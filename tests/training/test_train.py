@@ -114,7 +114,11 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(
 def interrupted(whole, folder):
     """A copy of the finished training without its end."""
     (folder / "checkpoints").mkdir()
-    for path in ("settings.json", "curve.csv", *(f"checkpoints/{p.name}" for p in checkpoints(whole))):
+    for path in (
+        "settings.json",
+        "curve.csv",
+        *(f"checkpoints/{p.name}" for p in checkpoints(whole)),
+    ):
         (folder / path).write_bytes((whole / path).read_bytes())
     return folder
 
