@@ -88,6 +88,8 @@ def _read_classes(path: Path) -> dict[str, str]:
     classes: dict[str, str] = {}
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
             match = _CLASS_LINE.fullmatch(line.strip())
             if match is None or match["id"] != f"c{len(classes):03}":
                 raise DataError(

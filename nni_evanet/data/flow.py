@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from nni_evanet.data.parallel import each
 from nni_evanet.data.source import FrameSource, UnreadableVideo
 from nni_evanet.data.videos import Video
 from nni_evanet.errors import InputError
@@ -95,20 +91,13 @@ def compute_flow(
         if not (folder / _file_name("x", 1)).is_file()
     }
     failed: dict[Path, str] = {}
-    # Not forked: a copy of a process with threads can hang, and OpenCV's and torch's have some.
-    context = multiprocessing.get_context("spawn")
-    arguments = (settings, weights)
-    with ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool:
-        try:
-            jobs = {pool.submit(_work, video, folder): video for folder, video in left.items()}
-            done = as_completed(jobs)
-            for job in track(done, "optical flow", total=len(jobs), disable=not progress):
-                if reason := job.result():
-                    failed[jobs[job].path] = reason
-        except (OSError, BrokenProcessPool) as error:
-            raise InputError(f"{out}: {error}") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    jobs = [(video, folder) for folder, video in left.items()]
+    done = each(
+        _work, jobs, workers=workers, initializer=_start_worker, arguments=(settings, weights)
+    )
+    for (video, _), reason in track(done, "optical flow", total=len(jobs), disable=not progress):
+        if reason is not None:
+            failed[video.path] = str(reason)
     _write_failed(out / _FAILED_FILE, failed)
     return failed
 
@@ -124,7 +113,7 @@ def flow_settings(folder: Path) -> FlowSettings | None:
         return None
     try:
         stored = json.loads(path.read_text())
-        if stored.pop("format") == _FORMAT:
+        if stored.pop("format") == _FORMAT and min(stored["bound"], stored["fps"]) > 0:
             return FlowSettings(**stored)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
@@ -206,20 +195,12 @@ def _start_worker(settings: FlowSettings, weights: Path | None) -> None:
     # Parallel over videos instead.
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker.update(settings=settings, flow=create_algorithm(settings.algorithm, weights))
 
 
-def _end_with_parent() -> None:
-    """A pool's workers wait for work for ever when its process is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(video: Video, folder: Path) -> str | None:
-    """Write a video's flow; why it cannot be read, or None."""
+def _work(job: tuple[Video, Path]) -> str | None:
+    """Write a video's flow to its folder; why it cannot be read, or None."""
+    video, folder = job
     from nni_evanet.data.opening import open_video
 
     partial = folder.with_name(f".{folder.name}.partial")

@@ -192,12 +192,14 @@ class _progress:
     """A bar over videos, or nothing where there is no title; entered, it gives ``advance(n)``."""
 
     def __init__(self, title: str | None, total: int, done: int) -> None:
+        from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
         self._bar = Progress(
             *Progress.get_default_columns()[:2],
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            console=Console(stderr=True),
             disable=title is None,
         )
         self._task = self._bar.add_task(title or "", total=total, completed=done)

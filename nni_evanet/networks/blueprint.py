@@ -125,7 +125,7 @@ def head_tensors(blueprint: Blueprint) -> set[str]:
 
 
 def input_tensors(blueprint: Blueprint) -> set[str]:
-    """Names of the tensors whose shapes depend on the input's channels: the first layer's kernel."""
+    """Names of the tensors whose shapes depend on the input's channels: the first kernel's."""
     few, many = ({"num_classes": 2, "in_channels": channels} for channels in (2, 3))
     return _differing(blueprint, few, many)
 

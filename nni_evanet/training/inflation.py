@@ -1,10 +1,11 @@
 """Weights of two-dimensional networks as initial values of layers in space and time.
 
 Kernels are matched in order: each layer, in the order of the network's definition, takes the
-first kernel of its shape in the file that no earlier layer has taken. With it goes the batch norm
-that directly follows in both networks. A kernel (C_out, C_in, h, w) becomes
+first kernel of its shape that no earlier layer has taken, in the order of their names with numbers
+by value (safetensors files keep no other). With it goes its batch norm: of `conv1` that is `bn1`,
+of `downsample.0` it is `downsample.1`, as in torchvision. A kernel (C_out, C_in, h, w) becomes
 
-- of a 3D convolution: itself, L times in time, divided by L: a still clip gives what the image does;
+- of a 3D convolution: itself, L times, divided by L: a still clip gives what the image does;
 - of a (2+1)D convolution: the spatial part; the temporal part keeps its initial values;
 - of an iTGM layer: the spatial kernel; the mixture, whose weights sum to 1, is kept.
 
@@ -14,6 +15,7 @@ A first layer for optical flow takes one for RGB, the mean over its channels for
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +47,7 @@ def inflate_into(network: nn.Module, blueprint: Blueprint, path: Path) -> Initia
         network: just built.
         blueprint: what it was built from.
         path: a safetensors file, or one that `torch.save` wrote of a state dict: torchvision's
-            ResNets and Inceptions, and others that put a kernel's batch norm behind it.
+            ResNets and Inceptions, and others that are named like them.
 
     Raises:
         InputError: it cannot be read, or nothing in it fits.
@@ -75,7 +77,7 @@ def inflate_into(network: nn.Module, blueprint: Blueprint, path: Path) -> Initia
 
 
 def read_images(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict, in its order.
+    """The tensors of a state dict.
 
     Raises:
         InputError: it cannot be read, or it is not one.
@@ -93,25 +95,31 @@ def read_images(path: Path) -> dict[str, Tensor]:
 
 
 def _source_kernels(images: dict[str, Tensor]) -> Iterator[Kernel]:
-    """Kernels in the file's order, each with the batch norm before the next kernel."""
-    kernel = None
-    for name, tensor in images.items():
-        if tensor.dim() == 4:
-            if kernel:
-                yield Kernel(kernel, "")
-            kernel = name
-        elif kernel and name.endswith(".running_mean"):
-            norm = name.removesuffix(".running_mean")
+    """The kernels in the order of their names, numbers by value."""
+    for name in sorted(images, key=_natural):
+        if images[name].dim() == 4:
+            norm = _norm_of(name)
             complete = all(f"{norm}.{part}" in images for part in _NORM)
-            fits = len(tensor) == len(images[kernel])
-            yield Kernel(kernel, norm if complete and fits else "")
-            kernel = None
-    if kernel:
-        yield Kernel(kernel, "")
+            fits = complete and len(images[f"{norm}.weight"]) == len(images[name])
+            yield Kernel(name, norm if fits else "")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _norm_of(kernel: str) -> str:
+    """What torchvision calls the batch norm of a kernel."""
+    *path, layer, _ = ("", *kernel.split("."))
+    norm = str(int(layer) + 1) if layer.isdigit() else layer.replace("conv", "bn", 1)
+    return ".".join((*path, norm)).removeprefix(".")
 
 
 def _target_kernels(network: nn.Module, head: set[str]) -> Iterator[Kernel]:
-    """The network's spatial kernels in the order of its definition, likewise."""
+    """The network's spatial kernels in the order of its definition.
+
+    A kernel's batch norm is the one before the next kernel.
+    """
     kernel, filters = None, 0
     for path, module in network.named_modules():
         for name, parameter in module.named_parameters(path, recurse=False):

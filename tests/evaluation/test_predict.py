@@ -3,6 +3,7 @@
 import pytest
 import torch
 from click.testing import CliRunner
+from trees import write_video
 
 from nni_evanet.commands.predict import predict
 from nni_evanet.data import load_dataset
@@ -36,7 +37,7 @@ def test_the_top_classes_are_those_of_the_ensembles_mean(networks, digits, video
         )
         / 2
     )
-    lines = [line for line in result.output.splitlines() if line.startswith(("  ", "/"))]
+    lines = [line for line in result.stdout.splitlines() if line.startswith(("  ", "/"))]
     assert lines[0] == str(videos[0]) and lines[4] == str(videos[1])
     for line, label in zip(lines[1:4], values[0].topk(3).indices.tolist(), strict=True):
         assert line.split("%")[1].strip() == listed.classes[label]
@@ -49,8 +50,9 @@ def test_a_multi_label_network_gives_each_class_its_own_probability(make_network
     assert ((values > 0) & (values < 1)).all() and values.sum() > 1.5 * len(videos)
 
 
-def test_a_flow_network_computes_the_flow(networks, videos):
-    _, values = predict_videos([networks[2]], videos[:1], views=Views())
+def test_a_flow_network_computes_the_flow(networks, tmp_path):
+    video = write_video(tmp_path / "short.mp4", frames=2)
+    _, values = predict_videos([networks[2]], [video], views=Views())
     assert values.sum() == pytest.approx(1)
 
 

@@ -175,7 +175,7 @@ class _Trap:
 
 def test_a_changed_setting_is_named(digits, architecture_file, whole):
     changed = ("--ema", "0.8", "--validation-clips", "6", "--learning-rate", "0.1")
-    with pytest.raises(InputError, match="learning_rate was 0.004, is 0.1$"):
+    with pytest.raises(InputError, match=r"learning_rate was 0\.004, is 0\.1$"):
         run(digits, architecture_file, whole, *changed)
 
 
