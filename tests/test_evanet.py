@@ -91,7 +91,7 @@ def test_the_plan_is_that_of_the_papers_tables_and_trains_no_network_twice(searc
 
 def test_baselines_cost_what_the_evolved_networks_cost(searches):
     evolved = best_of_searches([str(searches[0])], 2)
-    compared = ["i3d", "inception-conv2plus1d", "inception-itgm"]
+    compared = ["i3d", "resnet50-conv2plus1d"]
     plan = plan_of(evolved, compared, width=8)
     costs = [cost(c.blueprint, CLIP, 12)[1] for c in plan.candidates]
     mean = sum(costs[:2]) / 2
@@ -120,7 +120,8 @@ def small_search(tmp_path_factory):
 def test_one_command_trains_evaluates_and_compares_and_goes_on(small_search, digits, tmp_path):
     out = tmp_path / "out"
     data = ["--dataset", "moving-digits", "--data-path", str(digits), "--out", str(out)]
-    arguments = [str(small_search), *data, "--compare", "i3d,random", *OPTIONS]
+    arguments = [str(small_search), *data, "--compare", "i3d,random"]
+    arguments += ["--baseline-width", "4", *OPTIONS]
     result = CliRunner().invoke(ensemble, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "5 trainings, each of 2 iterations of 4 clips; 0 are finished" in result.stdout
@@ -150,6 +151,10 @@ def test_nothing_is_trained_without_data_to_test_on(small_search, digits, tmp_pa
         if "test" not in path.name:
             (copy / path.name).symlink_to(path)
     data = ["--dataset", "moving-digits", "--data-path", str(copy), "--out", str(tmp_path / "out")]
-    with pytest.raises(InputError, match="test"):
-        CliRunner().invoke(ensemble, [str(small_search), *data, *OPTIONS], catch_exceptions=False)
+    with pytest.raises(InputError, match="PLACE"):
+        CliRunner().invoke(
+            ensemble,
+            [str(small_search), *data, "--compare", "none", *OPTIONS],
+            catch_exceptions=False,
+        )
     assert not (tmp_path / "out" / "networks").exists()

@@ -12,7 +12,7 @@ import click
 
 from nni_evanet.commands.options import NEW_FILE, POSITIVE, PositiveFloat, data_options
 from nni_evanet.data.registry import DATASETS, DataSource
-from nni_evanet.data.videos import DataError, Video, VideoSet
+from nni_evanet.data.videos import DataError, VideoSet
 
 if TYPE_CHECKING:
     from nni_evanet.data.checking import Problem
@@ -36,9 +36,14 @@ def check_data(
 
     from nni_evanet.data.checking import check_files, check_lists, write_problems
 
+    if out is not None and not out.absolute().parent.is_dir():
+        raise DataError(f"{out.absolute().parent}: no such folder, for {out.name}")
     subsets = present_subsets(data)
+    everything = present_subsets(replace(data, exclude=None)) if data.exclude else subsets
     problems = check_lists(
-        subsets, annotated(data, subsets), recordings_apart=DATASETS[data.dataset].recordings_apart
+        subsets,
+        annotated(everything),
+        recordings_apart=DATASETS[data.dataset].recordings_apart,
     )
     total = sum(len(subset.videos) for subset in subsets)
     found = check_files(
@@ -52,27 +57,29 @@ def check_data(
     if out is not None:
         write_problems(out, problems)
         click.echo(f"{out}: take it with --exclude")
-    click.get_current_context().exit(1 if problems else 0)
+    # A short video is looped: worth knowing, and no fault.
+    click.get_current_context().exit(any(p.problem != "too short" for p in problems))
 
 
 def present_subsets(data: DataSource) -> list[VideoSet]:
     """What there is of a dataset, its training subset at least: few people have all of it."""
-    found = [data.load("train")]
+    training = data.load("train")
+    found = [training]
     for subset in DATASETS[data.dataset].subsets[1:]:
         try:
-            found.append(data.load(subset))
+            loaded = data.load(subset)
         except DataError as error:
             click.echo(f"subset {subset} is left out: {error}", err=True)
+            continue
+        # A list file does not say of which subset it is: it is one, whatever it is asked for.
+        if loaded.videos != training.videos:
+            found.append(loaded)
     return found
 
 
-def annotated(data: DataSource, subsets: Sequence[VideoSet]) -> list[Video]:
-    """All videos that any official split names; ``subsets`` are those of this one."""
-    every = list(subsets)
-    for split in range(1, DATASETS[data.dataset].splits + 1):
-        if split != data.split or data.exclude is not None:
-            every += present_subsets(replace(data, split=split, exclude=None))
-    return [video for subset in every for video in subset.videos]
+def annotated(subsets: Sequence[VideoSet]) -> list[Path]:
+    """All files that the annotations name."""
+    return [path for s in subsets for path in (*(v.path for v in s.videos), *s.unused)]
 
 
 def _show(problems: Sequence[Problem], total: int) -> None:
@@ -85,7 +92,9 @@ def _show(problems: Sequence[Problem], total: int) -> None:
     by_kind = {kind: [p for p in problems if p.problem == kind] for kind in KINDS}
     for kind, found in by_kind.items():
         for problem in found[:SHOWN]:
-            console.print(f"{kind}: {problem.subset}: {problem.path}  {problem.detail}".rstrip())
+            line = f"{kind}: {problem.subset}: {problem.path}  {problem.detail}".rstrip()
+            # A file's name need not be UTF-8.
+            console.print(os.fsencode(line).decode(errors="replace"))
         if len(found) > SHOWN:
             console.print(f"{kind}: and {len(found) - SHOWN} more")
     table = Table("problem", "videos", "", title=f"{total} videos decoded")

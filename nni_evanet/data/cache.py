@@ -150,8 +150,10 @@ class ClipCache:
             )
         slots = max((record.slot for record in self._records.values()), default=-1) + 1
         path = folder / FRAMES
-        if path.stat().st_size < slots * origin.slot_bytes:
-            raise DataError(f"{path}: shorter than its {slots} videos; delete the cache's folder")
+        if not path.exists() or path.stat().st_size < slots * origin.slot_bytes:
+            raise DataError(
+                f"{path}: gone, or shorter than its {slots} videos; delete the cache's folder"
+            )
         self._frames = np.memmap(path, np.uint8, "r", shape=(slots, *origin.slot))
 
     def open(self, video: Video) -> CachedSource:

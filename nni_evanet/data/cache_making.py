@@ -82,9 +82,13 @@ def make_cache(
         progress: whether to show a progress bar.
 
     Raises:
-        DataError: the folder is not such a cache; it would grow too large.
+        DataError: the folder is not such a cache, or cannot be written; it would grow too large.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / HEADER).exists():
+        check_origin(folder, origin)
+        # A complete cache may stand on a disk that cannot be written.
+        if not missing_videos(read_records(folder), videos, root):
+            return
     with _locked(folder):
         _check_room(folder, missing_bytes(folder, origin, videos, root=root), limit)
         if not (folder / HEADER).exists():
@@ -102,13 +106,18 @@ _LOCK = "lock"
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    with open(folder / _LOCK, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("cache %s: waiting for another process that fills it", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """Hold a folder, made if need be; what cannot be written there is a `DataError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / _LOCK, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("cache %s: waiting for another process that fills it", folder)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise DataError(f"cache {folder}: cannot be written: {error.strerror or error}") from None
 
 
 def _check_room(folder: Path, wanted: int, limit: int | None) -> None:

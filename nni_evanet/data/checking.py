@@ -71,17 +71,17 @@ def check_files(
 
 
 def check_lists(
-    subsets: Sequence[VideoSet], annotated: Iterable[Video], *, recordings_apart: bool
+    subsets: Sequence[VideoSet], annotated: Iterable[Path], *, recordings_apart: bool
 ) -> list[Problem]:
     """What is missing, unlabeled or in two subsets, without decoding anything.
 
     Args:
         subsets: those to check.
-        annotated: all videos that any annotation of the dataset names.
+        annotated: all files that the dataset's annotations name.
         recordings_apart: whether a recording must not have clips in two subsets.
     """
     problems = [Problem(name, s.subset, "missing", "") for s in subsets for name in s.missing]
-    problems += _unlabeled(subsets, {video.path for video in annotated})
+    problems += _unlabeled(subsets, set(annotated))
     return problems + list(_duplicates(subsets, recordings_apart))
 
 
@@ -97,36 +97,41 @@ def _unlabeled(subsets: Sequence[VideoSet], annotated: set[Path]) -> Iterator[Pr
     """Encoded files, or folders of pictures, below the subsets' roots that nothing names."""
     seen = set(annotated)
     for subset in subsets:
-        pictures = any(video.fps is not None for video in subset.videos)
+        # A folder that holds pictures is a video; its pictures are not looked at.
+        of_pictures = {str(v.path.parent) for v in subset.videos if v.fps is not None}
         for folder, folders, files in os.walk(subset.root):
             names = [name for name in files if name.lower().endswith(EXTENSIONS)]
-            if pictures:
-                # A folder that holds pictures is a video; its pictures are not looked at.
-                names = [n for n in folders if Path(folder) == subset.videos[0].path.parent]
+            if of_pictures:
+                names = list(folders) if folder in of_pictures else []
             for path in sorted(Path(folder, name) for name in names if not name.startswith(".")):
                 if path not in seen:
                     seen.add(path)
                     name = relative_path(path, subset.root)
                     yield Problem(name, subset.subset, "unlabeled", "")
-            folders[:] = [] if pictures and names else sorted(folders)
+            folders[:] = [] if folder in of_pictures else sorted(folders)
 
 
 def _duplicates(subsets: Sequence[VideoSet], recordings_apart: bool) -> Iterator[Problem]:
-    """Videos of the training subset that another one has too: leaving them out mends it."""
-    training = [s for s in subsets if s.subset == "train"]
-    held_out = [s for s in subsets if s.subset != "train"]
-    groups = {v.group: (s, v) for s in held_out for v in s.videos} if recordings_apart else {}
+    """Videos that a later subset has too: leaving out these, the training's first, mends it."""
+    groups: dict[str, tuple[VideoSet, Video]] = {}
     by_size: dict[int, list[tuple[VideoSet, Video]]] = defaultdict(list)
-    for subset in held_out:
+    for subset in reversed(subsets):
         for video in subset.videos:
-            if video.path.is_file():
-                by_size[video.path.stat().st_size].append((subset, video))
-    for subset in training:
-        for video in subset.videos:
-            other = groups.get(video.group) or _same_content(video, by_size)
+            recording = groups.get(video.group) if _names_recording(video) else None
+            other = recording or _same_content(video, by_size)
             if other is not None:
                 detail = f"{other[0].subset}: {other[0].relative(other[1])}"
                 yield Problem(subset.relative(video), subset.subset, "duplicate", detail)
+        for video in subset.videos:
+            if recordings_apart and _names_recording(video):
+                groups[video.group] = (subset, video)
+            if video.path.is_file():
+                by_size[video.path.stat().st_size].append((subset, video))
+
+
+def _names_recording(video: Video) -> bool:
+    """Whether the group is more than the file's own name, which two videos may share."""
+    return video.group not in (video.path.stem, video.path.name)
 
 
 def _same_content(

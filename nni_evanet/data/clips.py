@@ -248,7 +248,7 @@ class ClipDataset(Dataset[Sample]):
             begin = source.start + first / geometry.fps
         y, x = (rng.randint(0, extent - geometry.size) for extent in frames.shape[1:3])
         window = frames[:, y : y + geometry.size, x : x + geometry.size]
-        clip = torch.from_numpy(np.ascontiguousarray(window))
+        clip = torch.from_numpy(np.array(window, order="C"))
         if geometry.flip and rng.random() < 0.5:
             clip = mirrored(clip)
         target = self._target(index, (begin, begin + geometry.frames / geometry.fps))

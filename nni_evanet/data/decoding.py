@@ -26,6 +26,8 @@ ClipSampler, ClipInfo = _clip_sampling.ClipSampler, _clip_sampling.ClipInfo
 
 # How far a file may end before the duration that its header states.
 _TOLERATED_GAP = Fraction(1, 2)
+# Frames a second; what states fewer is damaged, and would be taken for a video of days.
+_SLOWEST = Fraction(1, 10)
 
 
 class FrameReader(EncodedVideoPyAV):
@@ -72,6 +74,9 @@ class FrameReader(EncodedVideoPyAV):
             raise UnreadableVideo(
                 "its frames have no times" if first else "its video stream has no picture"
             )
+        if self._rate < _SLOWEST:
+            self.close()
+            raise UnreadableVideo(f"its header states a frame every {float(1 / self._rate):.0f} s")
         self._first_pts = first.pts
         self._quarter_turns = round(first.rotation / 90) % 4
         self._height, self._width = first.height, first.width

@@ -39,15 +39,17 @@ def load_hmdb51(data_path: Path, *, subset: str, split: int = 1) -> VideoSet:
         if name not in split_files and video_files(folder):
             beside = next(iter(split_files.values())).parent
             raise DataError(f"{folder}: no {name}_test_split{split}.txt in {beside}")
-    videos, missing = [], []
+    videos, missing, unused = [], [], []
     for label, (name, split_file) in enumerate(split_files.items()):
         if name not in folders:
             raise DataError(f"{split_file}: no folder {name!r} in {root}")
         on_disk = {path.stem: path for path in video_files(folders[name])}
         for file_name, use in _read_split_file(split_file).items():
+            path = on_disk.get(Path(file_name).stem)
+            if use not in _USES.values():
+                unused += [path] if path else []
             if use != _USES[subset]:
                 continue
-            path = on_disk.get(Path(file_name).stem)
             if path is None:
                 missing.append(f"{name}/{file_name}")
             else:
@@ -60,6 +62,7 @@ def load_hmdb51(data_path: Path, *, subset: str, split: int = 1) -> VideoSet:
         videos=tuple(videos),
         root=root,
         missing=tuple(missing),
+        unused=tuple(unused),
     )
 
 

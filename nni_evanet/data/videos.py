@@ -70,6 +70,7 @@ class VideoSet:
         videos: in the order of the annotation file, or of the sorted paths where there is none.
         root: the folder that holds the videos; saved lists name them by their paths below it.
         missing: names of annotated videos that are not on the disk.
+        unused: files that the annotations name and that are in no subset of this split.
         multi_label: whether a video may have any number of labels, none included.
         modality: "rgb" or "flow".
         flip: whether a mirrored clip still shows the same class.
@@ -82,6 +83,7 @@ class VideoSet:
     videos: tuple[Video, ...]
     root: Path
     missing: tuple[str, ...] = ()
+    unused: tuple[Path, ...] = ()
     multi_label: bool = False
     modality: str = "rgb"
     flip: bool = True

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nni_evanet.data import DataSource, VideoSet
+from nni_evanet.data.exclusion import read_exclusions
 
 _VALIDATION_IS_OFFICIAL = ("kinetics", "moments")
 
@@ -45,19 +46,20 @@ def list_videos(data: DataSource, subset: str) -> Listing:
         DataError: as `DataSource.load`.
     """
     videos = data.load(subset)
-    rgb = replace(data, modality="rgb").load(subset) if data.modality == "flow" else videos
-    if videos is rgb:
+    if data.modality == "rgb":
         return Listing(videos=videos, names=_names(videos), absent={})
     # An exclusion list may name flow by its own path: names are matched before it is applied.
-    every = replace(data, exclude=None) if data.exclude else data
+    every = replace(data, exclude=None)
     flow = every.load(subset) if data.exclude else videos
-    everything = replace(every, modality="rgb").load(subset) if data.exclude else rgb
+    names = _names(replace(every, modality="rgb").load(subset))
     without = set(flow.missing)
-    with_flow = (name for name in _names(everything) if name not in without)
-    names = {video.path: name for video, name in zip(flow.videos, with_flow, strict=True)}
-    absent = {name: "no optical flow" for name in _names(rgb) if name in without}
+    with_flow = (name for name in names if name not in without)
+    name_of = {video.path: name for video, name in zip(flow.videos, with_flow, strict=True)}
+    excluded = read_exclusions(data.exclude).paths.get(subset, ()) if data.exclude else ()
     return Listing(
-        videos=videos, names=tuple(names[video.path] for video in videos.videos), absent=absent
+        videos=videos,
+        names=tuple(name_of[video.path] for video in videos.videos),
+        absent={n: "no optical flow" for n in names if n in without and n not in excluded},
     )
 
 

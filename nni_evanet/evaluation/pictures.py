@@ -50,7 +50,7 @@ def draw_confusion(
     named = len(classes) <= _NAMES
     side = max(5.0, 0.22 * len(classes) + 2) if named else 8.0
     figure = Figure(figsize=(side if named else side + 5, side), layout="constrained")
-    grid = figure.add_gridspec(1, 2, width_ratios=(8, 5)) if not named else None
+    grid = figure.add_gridspec(1, 2, width_ratios=(7, 6)) if not named else None
     _draw_matrix(figure.add_subplot(grid[0] if grid else 111), matrix, classes, title)
     if grid:
         _list_confused(figure.add_subplot(grid[1]), matrix, classes)
@@ -67,6 +67,7 @@ def _draw_matrix(axes: Axes, matrix: Tensor, classes: Sequence[str], title: str)
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8, parse_math=False)
         axes.set_yticks(range(len(classes)), classes, fontsize=8, parse_math=False)
     if len(classes) <= _CELLS:
+        axes.set_title(f"{title}: % of each class")
         for i, j in torch.nonzero(matrix).tolist():
             colour = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, f"{shares[i, j]:.0%}".rstrip("%"), color=colour, fontsize=8,

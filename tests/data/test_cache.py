@@ -263,3 +263,17 @@ def test_a_cache_can_be_handed_to_workers(clips, tmp_path):
         for workers in (0, 2)
     )
     assert all(torch.equal(a, b) for (a, _), (b, _) in zip(here, there, strict=True))
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(clips, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written: Not a directory"):
+        made(tmp_path / "file" / "cache", video_set(clips), Geometry(frames=8, size=24))
+
+
+def test_frames_that_are_gone(clips, tmp_path):
+    videos, geometry = video_set(clips), Geometry(frames=8, size=24)
+    made(tmp_path, videos, geometry)
+    (tmp_path / FRAMES).unlink()
+    with pytest.raises(DataError, match=r"frames\.u8: gone, or shorter"):
+        made(tmp_path, videos, geometry)

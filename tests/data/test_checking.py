@@ -142,3 +142,41 @@ def test_a_crash_costs_its_own_item_only():
     results = dict(each(crash_at_three, list(range(12)), workers=2))
     assert results.pop(3) == Crashed()
     assert results == {n: n * n for n in range(12) if n != 3}
+
+
+def test_a_list_file_is_one_subset(tmp_path):
+    folder = kinetics_tree(tmp_path / "data")
+    names = [path.relative_to(folder) for path in sorted((folder / "train").rglob("*.mp4"))]
+    lines = [f"{name} {label % 3}\n" for label, name in enumerate(names)]
+    (folder / "mine.txt").write_text("".join(lines))
+    check("kinetics", folder / "mine.txt", "--out", tmp_path / "problems.csv")
+    assert {kind for kind, *_ in problems_in(tmp_path / "problems.csv")} == {"unlabeled"}
+
+
+def test_the_same_name_is_not_the_same_recording(tmp_path):
+    for number, place in enumerate(["train/a", "train/b", "val/a", "val/b"]):
+        write_video(tmp_path / "data" / place / f"{place[-1]}.mp4", brightness=40 + 50 * number)
+    result = check("kinetics", tmp_path / "data", "--out", tmp_path / "problems.csv")
+    assert result.exit_code == 0, result.output
+
+
+def test_the_same_file_in_validation_and_test(tmp_path):
+    folder, name = kinetics_tree(tmp_path / "data"), KINETICS_CLASSES[0]
+    first, second = (sorted((folder / s / name).iterdir())[0] for s in ("val", "test"))
+    shutil.copy(first, second)
+    check("kinetics", folder, "--out", tmp_path / "problems.csv")
+    assert problems_in(tmp_path / "problems.csv") == {("duplicate", "val", first.name)}
+
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    folder = kinetics_tree(tmp_path / "data", val=1)
+    stray = os.fsencode(folder / "train" / KINETICS_CLASSES[0]) + b"/b\xff.mp4"
+    write_video(tmp_path / "stray.mp4")
+    shutil.copy(tmp_path / "stray.mp4", stray)
+    assert "unlabeled: train: train/abseiling/b\ufffd.mp4" in check("kinetics", folder).stdout
+
+
+def test_nowhere_to_write_is_told_first(tmp_path):
+    folder = kinetics_tree(tmp_path / "data")
+    result = check("kinetics", folder, "--out", tmp_path / "no" / "p.csv")
+    assert result.exit_code == 2 and "decoding" not in result.stdout

@@ -177,3 +177,14 @@ def test_files_that_are_no_videos(tmp_path) -> None:
         container.mux(stream.encode())
     with pytest.raises(UnreadableVideo, match="Video stream not found"):
         FrameReader(sound)
+
+
+def test_a_header_that_states_days_is_unreadable(tmp_path) -> None:
+    """Reading 60 frames at the stated rate would take for ever."""
+    path = encode(tmp_path / "a.avi", codec="mpeg4")
+    data = bytearray(path.read_bytes())
+    scale = data.index(b"strh") + 28
+    data[scale : scale + 4] = (9_240_577).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(UnreadableVideo, match="its header states a frame every"):
+        FrameReader(path)

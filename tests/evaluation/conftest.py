@@ -18,7 +18,7 @@ from nni_evanet.networks.files import save_network
 def digits(tmp_path_factory):
     """A tiny set of real clips."""
     folder = tmp_path_factory.mktemp("clips") / "moving_digits"
-    make_moving_digits(folder, clips_per_class=12, seed=0)
+    make_moving_digits(folder, clips_per_class=10, seed=0)
     return folder
 
 
