@@ -1,9 +1,9 @@
 """From nothing to an EvaNet and its report: what `make demo` runs.
 
 Makes the moving-digits clips, starts NNI's manager with examples/moving_digits.yml, watches the
-search, checks that NNI's records and the trials' reports speak of the same architectures, and prints
-the best three. Trains these in full, evaluates them and their ensemble on the test clips beside
-I3D, Inceptions of one op and random architectures, all trained alike, and writes the report.
+search, checks that NNI's records and the trials' reports speak of the same architectures, and
+prints the best three. Trains these in full, evaluates them and their ensemble on the test clips
+beside I3D, Inceptions of one op and random architectures, all trained alike, and writes the report.
 """
 
 import json

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +25,7 @@ from rich.table import Table
 
 from nni_evanet.architecture import Architecture
 from nni_evanet.data import VideoSet
+from nni_evanet.data.parallel import end_with_parent
 from nni_evanet.errors import InputError
 from nni_evanet.evaluation.comparison import Comparison, Ensemble, compare, save
 from nni_evanet.evaluation.evaluate import Settings as Evaluation
@@ -279,14 +279,7 @@ def train_all(trainings: Sequence[Training], gpus: Sequence[str]) -> None:
 
 def _take_gpu(free: multiprocessing.SimpleQueue[str]) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = free.get()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _train_quietly(training: Training) -> str:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nni_evanet.commands.options import NEW_FILE, POSITIVE, PositiveFloat, data_options
+from nni_evanet.commands.options import (
+    NEW_FILE,
+    POSITIVE,
+    PositiveFloat,
+    data_options,
+    present_subsets,
+)
 from nni_evanet.data.registry import DATASETS, DataSource
 from nni_evanet.data.videos import DataError, VideoSet
 
@@ -59,22 +65,6 @@ def check_data(
         click.echo(f"{out}: take it with --exclude")
     # A short video is looped: worth knowing, and no fault.
     click.get_current_context().exit(any(p.problem != "too short" for p in problems))
-
-
-def present_subsets(data: DataSource) -> list[VideoSet]:
-    """What there is of a dataset, its training subset at least: few people have all of it."""
-    training = data.load("train")
-    found = [training]
-    for subset in DATASETS[data.dataset].subsets[1:]:
-        try:
-            loaded = data.load(subset)
-        except DataError as error:
-            click.echo(f"subset {subset} is left out: {error}", err=True)
-            continue
-        # A list file does not say of which subset it is: it is one, whatever it is asked for.
-        if loaded.videos != training.videos:
-            found.append(loaded)
-    return found
 
 
 def annotated(subsets: Sequence[VideoSet]) -> list[Path]:

@@ -23,7 +23,7 @@ CROPS = click.option(
 
 @click.command()
 @click.argument("networks", metavar="NETWORK...", nargs=-1, required=True, type=PATH)
-@data_options
+@data_options(modality=False)
 @click.option("--subset", type=click.Choice(("train", "val", "test")), help="Default: official.")
 @CLIPS
 @CROPS
@@ -64,12 +64,6 @@ def evaluate(
     from nni_evanet.evaluation.comparison import ensembles_of
 
     _report(scores, ensembles_of(scores), out)
-
-
-# Each network has its own.
-for _option in evaluate.params:
-    if _option.name == "modality":
-        _option.hidden = True  # type: ignore[attr-defined]
 
 
 @click.command()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from nni_evanet.commands.options import FILE, FOLDER, POSITIVE, PositiveFloat, data_options
-from nni_evanet.data import DataError, DataSource, Video, VideoSet
+from nni_evanet.commands.options import (
+    FILE,
+    FOLDER,
+    POSITIVE,
+    PositiveFloat,
+    data_options,
+    present_subsets,
+)
+from nni_evanet.data import DataError, DataSource, Video
 from nni_evanet.data.flow_folders import flow_folder_of
-from nni_evanet.data.registry import DATASETS
-from nni_evanet.errors import InputError
 
 
 @click.command()
-@data_options
+@data_options(modality=False)
 @click.option("--out", type=FOLDER, required=True, help="What --flow-path takes afterwards.")
 @click.option(
     "--algorithm", type=click.Choice(("tvl1", "dis", "raft")), default="tvl1", show_default=True
@@ -40,8 +44,6 @@ def flow(
     """Compute the optical flow of a dataset's videos, of all subsets; resumes where it ended."""
     from nni_evanet.data.flow import FlowSettings, compute_flow
 
-    if data.modality != "rgb":
-        raise InputError(f"modality {data.modality}: flow is computed from rgb")
     videos = _videos_by_folder(data, out)
     settings = FlowSettings(algorithm=algorithm, bound=bound, fps=fps, short_side=short_side)
     failed = compute_flow(videos, out, settings=settings, weights=weights, workers=workers)
@@ -55,20 +57,10 @@ def flow(
 def _videos_by_folder(data: DataSource, out: Path) -> dict[Path, Video]:
     """All videos of a dataset, by the folder that their flow goes to."""
     videos: dict[Path, Video] = {}
-    for found in _subsets(data):
+    for found in present_subsets(data):
         for video in found.videos:
             folder = flow_folder_of(video, found.root, out)
             other = videos.setdefault(folder, video).path
             if other != video.path:
                 raise DataError(f"{video.path}: its flow would be in the folder of that of {other}")
     return videos
-
-
-def _subsets(data: DataSource) -> Iterator[VideoSet]:
-    """What there is of a dataset: few people have all of it."""
-    yield data.load("train")
-    for subset in DATASETS[data.dataset].subsets[1:]:
-        try:
-            yield data.load(subset)
-        except DataError as error:
-            click.echo(f"subset {subset} is left out: {error}", err=True)

@@ -1,4 +1,4 @@
-"""Option types and groups of options that several commands share."""
+"""What several commands share: option types, groups of options, the data that they name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from nni_evanet.data.registry import DATASETS, MODALITIES, DataSource
+from nni_evanet.data.videos import DataError, VideoSet
 from nni_evanet.decisions import METAS
 
 META = click.Choice(list(METAS))
+MODALITY = click.Choice(MODALITIES)
 DECODER = click.Choice(("auto", "pyav", "torchcodec"))
 POSITIVE = click.IntRange(min=1)
 NOT_NEGATIVE = click.IntRange(min=0)
@@ -23,13 +25,21 @@ NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Name a dataset: the command gets a `DataSource` as its argument ``data``."""
+def data_options(
+    command: Callable[..., Any] | None = None, *, modality: bool = True
+) -> Callable[..., Any]:
+    """Name a dataset: the command gets a `DataSource` as its argument ``data``.
+
+    Args:
+        command: what is decorated.
+        modality: whether it is the user who chooses between RGB and flow.
+    """
+    if command is None:
+        return functools.partial(data_options, modality=modality)
 
     @click.option("--dataset", required=True, help=f"One of {', '.join(DATASETS)}.")
     @click.option("--data-path", required=True, type=PATH, help="The dataset's folder.")
     @click.option("--split", type=int, default=1, show_default=True, help="Of HMDB51: 1, 2 or 3.")
-    @click.option("--modality", type=click.Choice(MODALITIES), default="rgb", show_default=True)
     @click.option("--flow-path", type=FOLDER, help="Optical flow. Default: below the data path.")
     @click.option("--exclude", type=FILE, help="Leave out what check-data found; its file.")
     @functools.wraps(command)
@@ -37,9 +47,9 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         dataset: str,
         data_path: Path,
         split: int,
-        modality: str,
         flow_path: Path | None,
         exclude: Path | None,
+        modality: str = "rgb",
         **options: Any,
     ) -> Any:
         data = DataSource(
@@ -52,4 +62,23 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(data=data, **options)
 
-    return with_data
+    if not modality:
+        return with_data
+    option = click.option("--modality", type=MODALITY, default="rgb", show_default=True)
+    return option(with_data)
+
+
+def present_subsets(data: DataSource) -> list[VideoSet]:
+    """What there is of a dataset, its training subset at least: few people have all of it."""
+    training = data.load("train")
+    found = [training]
+    for subset in DATASETS[data.dataset].subsets[1:]:
+        try:
+            loaded = data.load(subset)
+        except DataError as error:
+            click.echo(f"subset {subset} is left out: {error}", err=True)
+            continue
+        # A list file does not say of which subset it is: it is one, whatever it is asked for.
+        if loaded.videos != training.videos:
+            found.append(loaded)
+    return found
