@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "examples/moving_digits.yml"
 OUT = ROOT / "demo"
 CLIPS_PER_CLASS = 80
-# The search's clips and width; all networks are trained alike, for longer than in the search.
-FULL_TRAINING = "--frames 32 --size 16 --width 8 --dropout 0 --iterations 200 --batch-size 16 "
+# The search's clips and width; all networks are trained alike, a little longer than in the search.
+FULL_TRAINING = "--frames 32 --size 16 --width 8 --dropout 0 --iterations 100 --batch-size 16 "
 FULL_TRAINING += "--micro-batch 16 --learning-rate 0.015 --workers 0"
 COMPARED = "diverse,i3d,random"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -164,10 +165,11 @@ def show(comparison: Comparison, console: Console) -> None:
         + f": {results.videos} videos, {results.classes} classes, "
         f"{results.views['clips']} clips x {results.views['crops']} crops"
     )
-    table = Table(title=title, title_justify="left")
-    table.add_column("network")
+    # Narrow enough for a terminal of 80 columns, with names in full.
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("network", no_wrap=True)
     table.add_column("input")
-    for heading in ("params", "GMACs", *(_HEADINGS[name] for name in metrics), "95 % interval"):
+    for heading in ("params", "GMACs", *(_HEADINGS[name] for name in metrics), "95 %"):
         table.add_column(heading, justify="right")
     for row in results.rows:
         low, high = row.ci95 or (float("nan"),) * 2
@@ -177,7 +179,7 @@ def show(comparison: Comparison, console: Console) -> None:
             f"{row.params / 1e6:.2f} M",
             f"{row.gmacs:.3g}",
             *(f"{row.metrics[name]:.1%}" for name in metrics),
-            f"{low:.1%} - {high:.1%}",
+            f"{low * 100:.1f}-{high:.1%}",
             style="bold" if row.kind == "ensemble" else None,
         )
     console.print(table)

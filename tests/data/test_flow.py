@@ -216,5 +216,3 @@ def test_the_command_and_the_loader_agree(tmp_path, write_video) -> None:
             assert (video.fps, video.bound) == (25, 10)
             with open_video(video) as source:
                 assert source.read(0, 3, Fraction(25), 32).shape == (3, 32, 48, 2)
-    result = CliRunner().invoke(flow_command, [*arguments, "--modality", "flow"])
-    assert isinstance(result.exception, InputError)
