@@ -23,8 +23,15 @@ from nni_evanet.data.registry import DataSource
 @click.option("--frames", type=POSITIVE, default=32, show_default=True)
 @click.option("--size", type=click.IntRange(min=16), default=176, show_default=True)
 @click.option("--fps", type=PositiveFloat, default=25.0, show_default=True)
-@click.option("--training-clips", type=POSITIVE, help="As of the trials. Default: all.")
-@click.option("--validation-clips", type=POSITIVE, default=1000, show_default=True)
+@click.option(
+    "--training-clips", type=POSITIVE, help="As of the trials. Default: the whole training subset."
+)
+@click.option(
+    "--validation-clips",
+    type=POSITIVE,
+    default=1000,
+    help="As of the trials, with --training-clips.",
+)
 @click.option("--decoder", type=DECODER, default="auto", show_default=True)
 @click.option("--workers", type=NOT_NEGATIVE, help="Default: one for each core.")
 def cache(
@@ -49,21 +56,23 @@ def cache(
     from nni_evanet.data.partition import search_parts
 
     videos = data.load("train")
-    parts = search_parts(
-        videos.videos, training_clips=training_clips, validation_clips=validation_clips
-    )
-    both = parts.training + parts.validation
+    wanted = videos.videos
+    if training_clips is not None:
+        parts = search_parts(
+            videos.videos, training_clips=training_clips, validation_clips=validation_clips
+        )
+        wanted = parts.training + parts.validation
     geometry = Geometry.of(videos, frames=frames, size=size, fps=fps)
     origin = Origin.of(videos, geometry)
-    growth = missing_bytes(out, origin, both, root=videos.root)
+    growth = missing_bytes(out, origin, wanted, root=videos.root)
     click.echo(
-        f"{out}: {len(both)} videos of up to {origin.slot_bytes / 1e6:.2f} MB each; "
+        f"{out}: {len(wanted)} videos of up to {origin.slot_bytes / 1e6:.2f} MB each; "
         f"up to {growth / 1e9:.2f} GB are still to be written"
     )
     make_cache(
         out,
         origin,
-        both,
+        wanted,
         root=videos.root,
         open_source=partial(open_video, decoder=decoder),
         workers=(os.cpu_count() or 1) if workers is None else workers,

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from nni_evanet.atomic import replacing
 from nni_evanet.data.clips import Geometry
 from nni_evanet.data.source import UnreadableVideo
 from nni_evanet.data.videos import DataError, Video, VideoSet, relative_path
@@ -191,9 +192,8 @@ def check_origin(folder: Path, origin: Origin) -> None:
 
 def write_header(folder: Path, origin: Origin) -> None:
     """Claim an empty folder for a cache."""
-    temporary = folder / f".{HEADER}.part"
-    temporary.write_text(json.dumps({"format": _FORMAT, **asdict(origin)}))
-    os.replace(temporary, folder / HEADER)
+    with replacing(folder / HEADER) as temporary:
+        temporary.write_text(json.dumps({"format": _FORMAT, **asdict(origin)}))
 
 
 def read_records(folder: Path) -> dict[str, Record]:

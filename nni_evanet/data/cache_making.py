@@ -78,7 +78,7 @@ def make_cache(
         root: their `VideoSet.root`.
         open_source: opens a video.
         workers: processes that decode; 0 for this one.
-        limit: bytes that it may grow by; None for as many as the disk has.
+        limit: bytes that it may grow to; None for as many as the disk has.
         progress: whether to show a progress bar.
 
     Raises:
@@ -121,9 +121,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _check_room(folder: Path, wanted: int, limit: int | None) -> None:
-    if limit is not None and wanted > limit:
+    stored = folder / FRAMES
+    size = wanted + (stored.stat().st_size if stored.exists() else 0)
+    if limit is not None and wanted and size > limit:
         raise DataError(
-            f"cache {folder}: {wanted / 1e9:.1f} GB, more than the {limit / 1e9:.0f} GB that are "
+            f"cache {folder}: {size / 1e9:.1f} GB, more than the {limit / 1e9:.0f} GB that are "
             "made by themselves; make it with nni-evanet cache"
         )
     free = shutil.disk_usage(folder).free

@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+from nni_evanet.atomic import replacing
 from nni_evanet.data.exclusion import FIELDS
 from nni_evanet.data.listing import EXTENSIONS
 from nni_evanet.data.opening import open_video
@@ -87,10 +88,11 @@ def check_lists(
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
     """Write a file that `--exclude` takes."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         csv.writer(file).writerows([FIELDS, *map(astuple, problems)])
-    os.replace(temporary, path)
 
 
 def _unlabeled(subsets: Sequence[VideoSet], annotated: set[Path]) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from nni_evanet.atomic import replacing
 from nni_evanet.data.parallel import each
 from nni_evanet.data.source import FrameSource, UnreadableVideo
 from nni_evanet.data.videos import Video
@@ -261,9 +262,8 @@ def _claim(out: Path, settings: FlowSettings) -> None:
     if stored is None:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"format": _FORMAT, **asdict(settings)}, indent=2)
-        partial = out / f".{_SETTINGS_FILE}.partial"
-        partial.write_text(text + "\n")
-        partial.rename(out / _SETTINGS_FILE)
+        with replacing(out / _SETTINGS_FILE) as temporary:
+            temporary.write_text(text + "\n")
     elif stored != settings:
         differing = (
             f"{name} {value}"

@@ -23,9 +23,7 @@ import csv
 import json
 import os
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from nni_evanet.atomic import replacing
 from nni_evanet.data.kinetics import CSV_FIELDS, SUBSETS, load_layout
 from nni_evanet.data.videos import DataError, VideoSet
 
@@ -239,16 +238,8 @@ def _claim(folder: Path, settings: dict[str, int]) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder}: not empty, and not a moving-digits folder")
     folder.mkdir(parents=True, exist_ok=True)
-    with _replacing(marker) as temporary:
+    with replacing(marker) as temporary:
         temporary.write_text(json.dumps(settings))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file appears under its name when it is complete, or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    yield temporary
-    os.replace(temporary, path)
 
 
 def _plan(clips_per_class: int, seed: int) -> list[_Clip]:
@@ -284,7 +275,7 @@ def _write_clips(folder: Path, clips: list[_Clip], seed: int, progress: bool) ->
         if path.exists():
             return
         rng = np.random.default_rng((seed, clip.number))
-        with _replacing(path) as temporary:
+        with replacing(path) as temporary:
             encode(render(images[clip.image], clip.label, rng, LOOK), temporary)
 
     # Threads suffice: the encoder and NumPy work outside the interpreter's lock.
@@ -295,7 +286,7 @@ def _write_clips(folder: Path, clips: list[_Clip], seed: int, progress: bool) ->
 
 
 def _write_csv(path: Path, clips: list[_Clip]) -> None:
-    with _replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_FIELDS)
         for clip in clips:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import json
-import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nni_evanet.atomic import replacing
 from nni_evanet.data.videos import DataError, Video, relative_path
 
 # Whatever a trial's seed.
@@ -202,9 +202,8 @@ def write_partition(path: Path, partition: Partition, *, root: Path) -> None:
         part: [relative_path(video.path, root) for video in getattr(partition, part)]
         for part in ("training", "validation")
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(json.dumps({"format": _FORMAT, **names}, indent=0))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"format": _FORMAT, **names}, indent=0))
 
 
 def read_partition(path: Path, videos: Sequence[Video], *, root: Path) -> Partition:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nni_evanet.atomic import replacing
 from nni_evanet.errors import InputError
 
 FORMAT = 1
@@ -74,9 +74,8 @@ class Results:
 def write_results(path: Path, results: Results) -> None:
     """Save results as JSON. A reader finds the old file or the new one, never a part."""
     text = json.dumps({"format": FORMAT, **asdict(results)}, indent=1, allow_nan=False)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_results(path: Path) -> Results:

@@ -7,7 +7,6 @@ are combined without running a network again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nni_evanet.atomic import replacing
 from nni_evanet.errors import InputError
 
 _KEY, _FORMAT = "nni_evanet_scores", 1
@@ -97,14 +97,11 @@ def write_scores(path: Path, scores: Scores) -> None:
         "left_out": dict(scores.left_out),
     }
     tensors = {"scores": scores.values.contiguous(), "targets": scores.targets.contiguous()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, temporary, {_KEY: json.dumps(about)})
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {_KEY: json.dumps(about)})
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_scores(path: Path) -> Scores:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nni_evanet.atomic import replacing
 from nni_evanet.data.batches import EvaluationBatches
 from nni_evanet.data.clips import ClipDataset, Geometry, Views
 from nni_evanet.data.opening import open_video
@@ -218,10 +218,9 @@ def _part_file(work: Work, rank: int, world: int) -> Path | None:
 
 def _write_part(path: Path, key: str, done: Scored) -> None:
     about = {"key": key, "indices": done.indices, "unreadable": done.unreadable}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     values = torch.stack(done.values) if done.values else torch.zeros(0, 1)
-    save_file({"values": values}, temporary, {_KEY: json.dumps(about)})
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file({"values": values}, temporary, {_KEY: json.dumps(about)})
 
 
 def _read_part(path: Path, key: str) -> Scored:

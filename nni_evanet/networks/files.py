@@ -5,7 +5,6 @@ The format is safetensors, which holds numbers and text only; the card is JSON i
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nni_evanet.atomic import replacing
 from nni_evanet.errors import InputError
 from nni_evanet.networks.card import NetworkCard
 
@@ -33,14 +33,11 @@ def save_network(path: Path | str, network: nn.Module, card: NetworkCard) -> Non
         for name, tensor in network.state_dict().items()
     }
     _check_tensors(path, _build_on_meta(path, card), state)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(state, temporary, {"format": "pt", _CARD: card.to_json()})
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(state, temporary, {"format": "pt", _CARD: card.to_json()})
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_network(path: Path | str) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from nni_evanet.architecture import Architecture, ArchitectureError
+from nni_evanet.atomic import replacing
 from nni_evanet.errors import InputError
 from nni_evanet.evaluation.results import Results, read_results
 from nni_evanet.networks import build_network
@@ -66,10 +66,9 @@ def write_report(experiment: str, out: Path, *, results: Sequence[Path] = ()) ->
     own = opened.folder / RESULTS_FILE
     files = list(results) or ([own] if own.is_file() else [])
     page = render(opened, [(path.name, read_results(path)) for path in files])
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, out)
+        with replacing(out) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from nni_evanet.atomic import replacing
 from nni_evanet.training.module import Training
 
 COLUMNS = (
@@ -54,12 +54,10 @@ class CsvCurve(Logger):
     def start(self) -> None:
         """Keep what belongs to the training so far."""
         rows = [row for row in read_curve(self._path) if int(row["iteration"]) <= self._first]
-        temporary = self._path.with_name(f".{self._path.name}.part")
-        with open(temporary, "w", newline="") as file:
+        with replacing(self._path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self._path)
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import warnings
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -22,10 +21,12 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 import nni_evanet
+from nni_evanet.atomic import replacing
 from nni_evanet.data import DataSource, Partition, VideoSet, split_validation
 from nni_evanet.data.batches import EvaluationBatches, TrainBatches
 from nni_evanet.data.clips import ClipDataset, Geometry
 from nni_evanet.data.opening import open_video
+from nni_evanet.data.partition import PARTITION_SEED
 from nni_evanet.errors import InputError
 from nni_evanet.networks.blueprint import Blueprint
 from nni_evanet.networks.card import NetworkCard
@@ -52,8 +53,6 @@ CURVE = "curve.csv"
 CHECKPOINTS = "checkpoints"
 # Clips that batch norm sees at once, on each of the paper's GPUs.
 PAPERS_MICRO_BATCH = 12
-# The held-out part is the one that the trials of a search hold out.
-PARTITION_SEED = 0
 
 _logger = logging.getLogger(__name__)
 
@@ -261,9 +260,8 @@ def _claim_folder(settings: Settings, record: dict[str, Any]) -> None:
 @rank_zero_only
 def _write_settings(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(record, indent=1))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1))
 
 
 def _short(value: Any) -> str:
@@ -378,13 +376,7 @@ def _precision() -> str:
 def _clips(
     videos: VideoSet, parts: Partition, settings: Settings, *, training: bool
 ) -> ClipDataset:
-    geometry = Geometry(
-        frames=settings.frames,
-        size=settings.size,
-        fps=_fps(settings),
-        margin=videos.margin,
-        flip=videos.flip,
-    )
+    geometry = Geometry.of(videos, frames=settings.frames, size=settings.size, fps=settings.fps)
     return ClipDataset(
         parts.training if training else parts.validation,
         geometry,
