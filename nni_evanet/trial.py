@@ -70,6 +70,7 @@ class Settings:
     dropout: float
     training_clips: int | None
     validation_clips: int
+    max_unreadable: float
     seed: int
     cache: Path | None
     decoder: str
@@ -361,6 +362,7 @@ def _make_datasets(
         classes=len(videos.classes) if videos.multi_label else None,
         seed=settings.seed,
         open_source=open_source,
+        max_unreadable=settings.max_unreadable,
     )
     return make(parts.training, training=True), make(parts.validation, training=False)
 

@@ -116,6 +116,14 @@ def test_too_many_corrupt_videos_fail_the_trial(run, tmp_path):
     assert "are unreadable, more than 5%; the first is" in line
 
 
+def test_the_share_that_is_tolerated_can_be_set(run, tmp_path):
+    folder = hmdb51_tree(tmp_path)
+    for victim in sorted(folder.glob("sword/*.avi"))[:3]:
+        victim.write_bytes(b"RIFF, and no more")
+    report = run("hmdb51", folder, "--iterations", "12", "--max-unreadable", "0.5")
+    assert 1 <= report["unreadable_videos"] <= 3
+
+
 def test_odd_and_short_videos(run, tmp_path):
     folder = kinetics_tree(tmp_path)
     short, odd, *_ = sorted((folder / "train/abseiling").glob("*.mp4"))

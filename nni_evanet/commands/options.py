@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from nni_evanet.data.registry import DATASETS, MODALITIES, DataSource
+from nni_evanet.data.source import DECODERS
 from nni_evanet.data.videos import DataError, VideoSet
 from nni_evanet.decisions import METAS
 
 META = click.Choice(list(METAS))
 MODALITY = click.Choice(MODALITIES)
-DECODER = click.Choice(("auto", "pyav", "torchcodec"))
+DECODER = click.Choice(DECODERS)
 POSITIVE = click.IntRange(min=1)
 NOT_NEGATIVE = click.IntRange(min=0)
 PositiveFloat = click.FloatRange(min=0, min_open=True)
@@ -23,6 +24,14 @@ PATH = click.Path(path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+MAX_UNREADABLE = click.option(
+    "--max-unreadable",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Share of unreadable videos that is tolerated.",
+)
 
 
 def data_options(

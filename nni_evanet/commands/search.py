@@ -11,6 +11,7 @@ from nni_evanet.commands.options import (
     DECODER,
     FILE,
     FOLDER,
+    MAX_UNREADABLE,
     META,
     NEW_FILE,
     NOT_NEGATIVE,
@@ -49,6 +50,7 @@ def export_space(meta: str, out: Path | None) -> None:
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.5)
 @click.option("--training-clips", type=POSITIVE, help="Videos to train on. Default: all others.")
 @click.option("--validation-clips", type=POSITIVE, default=1000, show_default=True)
+@MAX_UNREADABLE
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--workers", type=NOT_NEGATIVE, default=4, show_default=True)
 @click.option("--cache", type=FOLDER, help="Clips decoded once; made if it is not there.")

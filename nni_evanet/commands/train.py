@@ -11,6 +11,7 @@ from nni_evanet.commands.options import (
     DECODER,
     FILE,
     FOLDER,
+    MAX_UNREADABLE,
     NOT_NEGATIVE,
     POSITIVE,
     PositiveFloat,
@@ -50,6 +51,7 @@ SHARE = click.FloatRange(0, 1, max_open=True)
 @click.option("--ema", type=SHARE, help="Average the weights, with this decay: 0.999.")
 @click.option("--validation-clips", type=NOT_NEGATIVE, default=0, show_default=True)
 @click.option("--checkpoint-every", type=POSITIVE, default=500, show_default=True)
+@MAX_UNREADABLE
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--decoder", type=DECODER, default="auto", show_default=True)
 @click.option("--workers", type=NOT_NEGATIVE, default=4, show_default=True, help="Of each GPU.")

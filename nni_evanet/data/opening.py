@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from nni_evanet.data.decoding import FrameReader
-from nni_evanet.data.source import FrameSource
+from nni_evanet.data.source import DECODERS, FrameSource
 from nni_evanet.data.videos import Video
 from nni_evanet.errors import InputError
-
-DECODERS = ("auto", "pyav", "torchcodec")
 
 
 def open_video(video: Video, *, decoder: str = "auto") -> FrameSource:

@@ -7,6 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+DECODERS = ("auto", "pyav", "torchcodec")
+"""How an encoded file is decoded; see `nni_evanet.data.opening.open_video`."""
+
 
 class UnreadableVideo(Exception):
     """Frames that cannot be read; the message is one line that says why, without the path."""

@@ -40,7 +40,7 @@ class Settings:
         out: folder of the results, scores in `scores/` below it.
         batch_size: clips at a time.
         workers: processes that decode, of each device.
-        decoder: one of `nni_evanet.data.opening.DECODERS`.
+        decoder: one of `nni_evanet.data.source.DECODERS`.
     """
 
     data: DataSource

@@ -44,7 +44,7 @@ class Work:
         views: of each video.
         batch_size: clips that go through it at a time.
         workers: processes of each device that decode.
-        decoder: one of `nni_evanet.data.opening.DECODERS`.
+        decoder: one of `nni_evanet.data.source.DECODERS`.
         part: begins the names of the files that hold what is done, until all is; None for none.
         key: of what the scores are; a file of another one is not gone on with.
         title: of the progress bar; None for no bar.

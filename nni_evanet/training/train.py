@@ -77,7 +77,8 @@ class Settings:
         ema: decay of an exponential moving average of the weights; None for none.
         validation_clips: held out of the training data, to watch the training by; may be 0.
         checkpoint_every: iterations from one checkpoint (and validation) to the next.
-        decoder: one of `nni_evanet.data.opening.DECODERS`.
+        max_unreadable: the largest share of unreadable videos that is tolerated.
+        decoder: one of `nni_evanet.data.source.DECODERS`.
         devices: processes on each node, one GPU each; None for all visible GPUs, one on a CPU.
         num_nodes: machines, each of which runs this command.
     """
@@ -98,6 +99,7 @@ class Settings:
     ema: float | None = None
     validation_clips: int = 0
     checkpoint_every: int = 500
+    max_unreadable: float = 0.05
     seed: int = 0
     decoder: str = "auto"
     workers: int = 4
@@ -384,6 +386,7 @@ def _clips(
         classes=len(videos.classes) if videos.multi_label else None,
         seed=settings.seed,
         open_source=partial(open_video, decoder=settings.decoder),
+        max_unreadable=settings.max_unreadable,
     )
 
 

@@ -40,7 +40,8 @@ def weights_after_training(member, folder, micro_batch):
     settings = trial.Settings(
         data=None, architecture=None, meta="resnet", frames=4, size=16, fps=25, iterations=3,
         batch_size=8, micro_batch=micro_batch, learning_rate=0.01, width=4, dropout=0,
-        training_clips=None, validation_clips=12, seed=0, cache=None, decoder="auto", workers=0,
+        training_clips=None, validation_clips=12,
+        max_unreadable=0, seed=0, cache=None, decoder="auto", workers=0,
         threads=1, gpus=None,
     )  # fmt: skip
     torch.manual_seed(0)
