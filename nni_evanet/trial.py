@@ -29,7 +29,7 @@ from nni_evanet.data.batches import EvaluationBatches, TrainBatches, normalise
 from nni_evanet.data.cache import ClipCache, Origin
 from nni_evanet.data.cache_making import AUTOMATIC_LIMIT, make_cache
 from nni_evanet.data.clips import ClipDataset, Geometry
-from nni_evanet.data.opening import open_video
+from nni_evanet.data.opening import opener
 from nni_evanet.data.partition import search_parts
 from nni_evanet.data.source import FrameSource
 from nni_evanet.errors import Diverged, InputError
@@ -332,7 +332,7 @@ def _fill_cache(videos: VideoSet, parts: Partition, settings: Settings) -> None:
             Origin.of(videos, _geometry(videos, settings)),
             parts.training + parts.validation,
             root=videos.root,
-            open_source=partial(open_video, decoder=settings.decoder),
+            open_source=opener(settings.decoder),
             workers=settings.workers,
             limit=AUTOMATIC_LIMIT,
         )
@@ -352,7 +352,7 @@ def _make_datasets(
 ) -> tuple[ClipDataset, ClipDataset]:
     """The training part and the validation part."""
     geometry = _geometry(videos, settings)
-    open_source: Callable[[Video], FrameSource] = partial(open_video, decoder=settings.decoder)
+    open_source: Callable[[Video], FrameSource] = opener(settings.decoder)
     if settings.cache is not None:
         origin, both = Origin.of(videos, geometry), parts.training + parts.validation
         open_source = ClipCache(settings.cache, origin, both, root=videos.root).open

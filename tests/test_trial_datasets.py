@@ -159,7 +159,7 @@ def test_a_search_never_reads_a_test_video(run, tree, name, monkeypatch):
         opened.add(video.path)
         return open_video(video, **options)
 
-    monkeypatch.setattr("nni_evanet.trial.open_video", spy)
+    monkeypatch.setattr("nni_evanet.trial.opener", lambda decoder: spy)
     run(name, tree(name), "--iterations", "6")
     source = DataSource(dataset=name, data_path=tree(name))
     allowed = {video.path for video in source.load("train").videos}

@@ -47,12 +47,11 @@ def cache(
 ) -> None:
     """Decode the clips of a search once; its trials then take --cache."""
     import os
-    from functools import partial
 
     from nni_evanet.data.cache import Origin
     from nni_evanet.data.cache_making import make_cache, missing_bytes
     from nni_evanet.data.clips import Geometry
-    from nni_evanet.data.opening import open_video
+    from nni_evanet.data.opening import opener
     from nni_evanet.data.partition import search_parts
 
     videos = data.load("train")
@@ -74,7 +73,7 @@ def cache(
         origin,
         wanted,
         root=videos.root,
-        open_source=partial(open_video, decoder=decoder),
+        open_source=opener(decoder),
         workers=(os.cpu_count() or 1) if workers is None else workers,
     )
     click.echo(f"{out}: complete")

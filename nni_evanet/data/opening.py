@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from nni_evanet.data.decoding import FrameReader
 from nni_evanet.data.source import DECODERS, FrameSource
 from nni_evanet.data.videos import Video
@@ -33,3 +36,18 @@ def open_video(video: Video, *, decoder: str = "auto") -> FrameSource:
 
         return TorchCodecReader(video.path)
     return FrameReader(video.path)
+
+
+def opener(decoder: str) -> Callable[[Video], FrameSource]:
+    """`open_video` with a decoder, which is loaded at once.
+
+    A worker process would tell that it cannot be loaded later, and wrapped in a traceback.
+
+    Raises:
+        InputError: the decoder cannot be loaded.
+    """
+    if decoder == "torchcodec":
+        from nni_evanet.data.torchcodec_decoding import load_torchcodec
+
+        load_torchcodec()
+    return partial(open_video, decoder=decoder)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nni_evanet.atomic import replacing
 from nni_evanet.data.batches import EvaluationBatches
 from nni_evanet.data.clips import ClipDataset, Geometry, Views
-from nni_evanet.data.opening import open_video
+from nni_evanet.data.opening import opener
 from nni_evanet.data.videos import Video
 from nni_evanet.errors import InputError
 from nni_evanet.networks.card import NetworkCard
@@ -142,7 +142,7 @@ def _run(
         training=False,
         classes=card.num_classes if card.multi_label else None,
         views=work.views,
-        open_source=partial(open_video, decoder=work.decoder),
+        open_source=opener(work.decoder),
     )
     batches = EvaluationBatches(
         dataset, batch_size=max(1, work.batch_size // len(work.views)), workers=work.workers

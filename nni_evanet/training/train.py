@@ -25,7 +25,7 @@ from nni_evanet.atomic import replacing
 from nni_evanet.data import DataSource, Partition, VideoSet, split_validation
 from nni_evanet.data.batches import EvaluationBatches, TrainBatches
 from nni_evanet.data.clips import ClipDataset, Geometry
-from nni_evanet.data.opening import open_video
+from nni_evanet.data.opening import opener
 from nni_evanet.data.partition import PARTITION_SEED
 from nni_evanet.errors import InputError
 from nni_evanet.networks.blueprint import Blueprint
@@ -385,7 +385,7 @@ def _clips(
         training=training,
         classes=len(videos.classes) if videos.multi_label else None,
         seed=settings.seed,
-        open_source=partial(open_video, decoder=settings.decoder),
+        open_source=opener(settings.decoder),
         max_unreadable=settings.max_unreadable,
     )
 
