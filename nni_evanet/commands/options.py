@@ -11,7 +11,7 @@ import click
 
 from nni_evanet.data.registry import DATASETS, MODALITIES, DataSource
 from nni_evanet.data.source import DECODERS
-from nni_evanet.data.videos import DataError, VideoSet
+from nni_evanet.data.videos import AbsentData, VideoSet
 from nni_evanet.decisions import METAS
 
 META = click.Choice(list(METAS))
@@ -84,7 +84,7 @@ def present_subsets(data: DataSource) -> list[VideoSet]:
     for subset in DATASETS[data.dataset].subsets[1:]:
         try:
             loaded = data.load(subset)
-        except DataError as error:
+        except AbsentData as error:
             click.echo(f"subset {subset} is left out: {error}", err=True)
             continue
         # A list file does not say of which subset it is: it is one, whatever it is asked for.

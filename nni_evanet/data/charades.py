@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from nni_evanet.data.listing import check_folder, check_found, open_text, subfolders, video_files
-from nni_evanet.data.videos import Action, DataError, Video, VideoSet
+from nni_evanet.data.videos import AbsentData, Action, DataError, Video, VideoSet
 
 FPS = Fraction(24)
 """Of the official folders of pictures, RGB and flow."""
@@ -80,7 +80,7 @@ def _find_file(data_path: Path, name: str) -> Path:
     for folder in (data_path, *subfolders(data_path)):
         if (folder / name).is_file():
             return folder / name
-    raise DataError(f"{data_path}: no {name} in it or in a folder of it")
+    raise AbsentData(f"{data_path}: no {name} in it or in a folder of it")
 
 
 def _read_classes(path: Path) -> dict[str, str]:

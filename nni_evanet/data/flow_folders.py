@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from nni_evanet.data.charades import FPS as CHARADES_FPS
 from nni_evanet.data.listing import EXTENSIONS
-from nni_evanet.data.videos import DataError, Video, VideoSet, relative_path
+from nni_evanet.data.videos import AbsentData, DataError, Video, VideoSet, relative_path
 
 if TYPE_CHECKING:
     from nni_evanet.data.flow import FlowSettings
@@ -107,7 +107,7 @@ def _find_folders(videos: VideoSet, root: Path) -> dict[Path, Path]:
             best = found
     if not best:
         first = next(iter(stems.values()))
-        raise DataError(f"{root}: no optical flow of these videos, expected folders like {first}")
+        raise AbsentData(f"{root}: no optical flow of these videos, expected folders like {first}")
     _check_distinct(best)
     return {path: Path(name) for path, name in best.items()}
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nni_evanet.data.listing import EXTENSIONS, check_found, open_text, subfolders, video_files
-from nni_evanet.data.videos import DataError, Video, VideoSet, relative_path
+from nni_evanet.data.videos import AbsentData, DataError, Video, VideoSet, relative_path
 
 CSV_FIELDS = ("label", "youtube_id", "time_start", "time_end", "split")
 FLOW_FOLDER = "flow"
@@ -92,7 +92,7 @@ def _find_annotation(folder: Path, subset: str) -> Path | None:
                 return folder / file
     others = [f"{s}.csv" for s in SUBSETS if (folder / f"{s}.csv").is_file()]
     if others:
-        raise DataError(f"{folder}: no {subset}.csv beside {', '.join(others)}")
+        raise AbsentData(f"{folder}: no {subset}.csv beside {', '.join(others)}")
     of_all = [path for path in sorted(folder.glob("*.csv")) if _missing_field(path) is None]
     if len(of_all) > 1:
         names = " and ".join(path.name for path in of_all)
@@ -171,7 +171,7 @@ def _of_subset(clips: list[_Clip], subset: str, annotation: Path) -> list[_Clip]
     others = {name for s in SUBSETS if s != subset for name in _SUBSET_NAMES[s]}
     kept = [clip for clip in clips if clip.split not in others]
     if not kept:
-        raise DataError(
+        raise AbsentData(
             f"{annotation}: no row of the {subset} split, all {len(clips)} say "
             f"{', '.join(sorted({clip.split for clip in clips}))!r}"
         )
@@ -283,7 +283,7 @@ def _from_folders(data_path: Path, subset: str) -> Listing:
     if not roots and subset == "train":
         roots = {"train": data_path}
     if subset not in roots:
-        raise DataError(f"{data_path}: neither {subset}.csv nor a folder {subset}")
+        raise AbsentData(f"{data_path}: neither {subset}.csv nor a folder {subset}")
     root = roots[subset]
     class_folders = [f for f in subfolders(roots.get("train", root)) if not _is_flow(f)]
     classes = tuple(folder.name for folder in class_folders)

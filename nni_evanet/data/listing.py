@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from nni_evanet.data.videos import DataError
+from nni_evanet.data.videos import AbsentData, DataError
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v")
 
@@ -34,7 +34,7 @@ def video_files(folder: Path) -> list[Path]:
 def open_text(path: Path) -> Iterator[TextIO]:
     """Read an annotation file; names that are not UTF-8 become what the file system calls them."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise AbsentData(f"{path}: no such file")
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         try:
             yield file
@@ -45,17 +45,17 @@ def open_text(path: Path) -> Iterator[TextIO]:
 def check_folder(path: Path) -> None:
     """Refuse a dataset's path that is no folder."""
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder")
+        raise AbsentData(f"{path}: no such folder")
 
 
 def check_found(source: Path, found: Collection[object], missing: Sequence[str]) -> None:
     """Say which annotated videos are not on the disk.
 
     Raises:
-        DataError: none is.
+        AbsentData: none is.
     """
     if not found:
-        raise DataError(f"{source}: none of its {len(missing)} videos is there")
+        raise AbsentData(f"{source}: none of its {len(missing)} videos is there")
     if missing:
         total = len(missing) + len(found)
         logger.warning(

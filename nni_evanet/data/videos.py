@@ -14,6 +14,10 @@ class DataError(InputError):
     """Unusable data. The message is one line that names the file or folder and what is wrong."""
 
 
+class AbsentData(DataError):
+    """Data that are not on the disk, where those that are there may be all in order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Action:
     """A class that holds during a part of a video (Charades).

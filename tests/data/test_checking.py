@@ -132,6 +132,14 @@ def test_no_data_is_one_line(tmp_path):
     assert result.exit_code == 2 and len(result.stderr.strip().splitlines()) == 1
 
 
+def test_a_malformed_annotation_is_no_absent_one(tmp_path):
+    folder = kinetics_tree(tmp_path / "data")
+    (folder / "val.csv").write_text("a table of another kind\n1,2\n")
+    result = check("kinetics", folder)
+    assert result.exit_code == 2 and "val.csv" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
 def crash_at_three(number):
     if number == 3:
         os.kill(os.getpid(), signal.SIGSEGV)
