@@ -36,11 +36,10 @@ def check_data(
     data: DataSource, frames: int, fps: float, workers: int | None, out: Path | None
 ) -> None:
     """Decode every file of a dataset and tell what is missing or wrong; exit code 1 if so."""
-    from fractions import Fraction
-
     from rich.progress import track
 
     from nni_evanet.data.checking import check_files, check_lists, write_problems
+    from nni_evanet.data.source import frame_rate
 
     if out is not None and not out.absolute().parent.is_dir():
         raise DataError(f"{out.absolute().parent}: no such folder, for {out.name}")
@@ -55,7 +54,7 @@ def check_data(
     found = check_files(
         subsets,
         frames=frames,
-        fps=Fraction(fps).limit_denominator(1001),
+        fps=frame_rate(fps),
         workers=workers or os.cpu_count() or 1,
     )
     problems += [p for p in track(found, "decoding", total=total) if p is not None]

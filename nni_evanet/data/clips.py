@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from nni_evanet.data.decoding import ClipInfo, ClipSampler
 from nni_evanet.data.opening import open_video
-from nni_evanet.data.source import FrameSource, UnreadableVideo
+from nni_evanet.data.source import FrameSource, UnreadableVideo, frame_rate
 from nni_evanet.data.videos import DataError, Video, VideoSet
 
 # Of how many files tried, at least, an intermediate share of unreadable ones is judged.
@@ -95,7 +95,7 @@ class Geometry:
         return cls(
             frames=frames,
             size=size,
-            fps=Fraction(fps).limit_denominator(1001),
+            fps=frame_rate(fps),
             margin=videos.margin,
             flip=videos.flip,
         )

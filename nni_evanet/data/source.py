@@ -50,11 +50,6 @@ class FrameSource(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def nearest(times: list[int], wanted: list[int]) -> list[int]:
-    """For every wanted time the index of the nearest of ascending times, the earlier of two."""
-    indices, k = [], 0
-    for time in wanted:
-        while k + 1 < len(times) and abs(times[k + 1] - time) < abs(times[k] - time):
-            k += 1
-        indices.append(k)
-    return indices
+def frame_rate(fps: float) -> Fraction:
+    """Frames a second as a fraction: 29.97 is 2997/100, and 29.97002997 is 30000/1001."""
+    return Fraction(fps).limit_denominator(1001)

@@ -12,7 +12,6 @@ import numpy as np
 
 from nni_evanet.data.decoding import FrameReader, one_line
 from nni_evanet.data.scaling import scale
-from nni_evanet.data.source import nearest
 from nni_evanet.errors import InputError
 
 # Frames that wait, at the size in which they are stored, to be scaled.
@@ -107,7 +106,7 @@ class TorchCodecReader(FrameReader):
         scale = base.numerator * fps.numerator
         times = [(packet.pts - self._first_pts) * scale for packet in self._packets]
         unit = base.denominator * fps.denominator
-        return nearest(times, [k * unit for k in range(first, first + count)])
+        return _nearest(times, [k * unit for k in range(first, first + count)])
 
     def _pictures(self, indices: list[int], size: tuple[int, int]) -> dict[int, np.ndarray]:
         """The scaled frames with these indices, but for those that torchcodec missed."""
@@ -123,3 +122,13 @@ class TorchCodecReader(FrameReader):
 
     def _ends_before(self, seconds: Fraction) -> bool:
         return self._seconds(self._packets[-1].pts) + 1 / self._rate < seconds
+
+
+def _nearest(times: list[int], wanted: list[int]) -> list[int]:
+    """For every wanted time the index of the nearest of ascending times, the earlier of two."""
+    indices, k = [], 0
+    for time in wanted:
+        while k + 1 < len(times) and abs(times[k + 1] - time) < abs(times[k] - time):
+            k += 1
+        indices.append(k)
+    return indices

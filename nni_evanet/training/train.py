@@ -7,7 +7,6 @@ import json
 import logging
 import warnings
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +26,7 @@ from nni_evanet.data.batches import EvaluationBatches, TrainBatches
 from nni_evanet.data.clips import ClipDataset, Geometry
 from nni_evanet.data.opening import opener
 from nni_evanet.data.partition import PARTITION_SEED
+from nni_evanet.data.source import frame_rate
 from nni_evanet.errors import InputError
 from nni_evanet.networks.blueprint import Blueprint
 from nni_evanet.networks.card import NetworkCard
@@ -390,10 +390,6 @@ def _clips(
     )
 
 
-def _fps(settings: Settings) -> Fraction:
-    return Fraction(settings.fps).limit_denominator(1001)
-
-
 def _micro_batches(
     trainer: pl.Trainer,
     settings: Settings,
@@ -463,7 +459,7 @@ def _make_card(
         modality=videos.modality,
         frames=settings.frames,
         size=settings.size,
-        fps=_fps(settings),
+        fps=frame_rate(settings.fps),
         margin=videos.margin,
         multi_label=videos.multi_label,
         dropout=settings.dropout,
